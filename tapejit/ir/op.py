@@ -1,0 +1,120 @@
+"""What an op is: the questions the rest of the house may ask of one, and the table of all ops by name.
+
+An op is a row of a family (`ops.families`) or a class of its own; nothing outside its row names it. Calling an op hands the
+call to whoever carries out ops now: the recorder of the thread, or the operands themselves (see `dispatch`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tapejit.core.types import Type
+
+if TYPE_CHECKING:
+    from tapejit.ir.graph import Graph, Node
+
+OPS: dict[str, Op] = {}
+
+
+class Op:
+    """One operation on tensors.
+
+    The class attributes and methods below are the whole of it. `infer` is the law of dtypes and shapes, `eager` the meaning
+    in NumPy, `vjp` the gradient written with ops, `at` the value of one element as a loop expression, `samples` inputs for
+    the laws that every op is tested by.
+    """
+
+    name: str = ""
+    symbol: str = ""  # how the IR prints a call with two operands: "x * y"
+    precedence: int = 0
+    no_gradient: bool = False  # the gradient is None: the result is piecewise constant, or of integers
+    constant_operands: frozenset[int] = frozenset()  # operands no gradient flows to (indices, conditions); -1: all from the second on
+    same_dtype: tuple[int, ...] | None = ()  # operands that must agree in dtype; None: all of them
+    effect: bool = False  # must be kept, in program order (print, assertions, host calls)
+    on_sizes: bool = False  # `eager` also works on object arrays of sizes, so small integer tensors stay symbolic
+    binds_size: bool = False  # the result is a scalar count that later shapes may be written with
+
+    def infer(self, *types: Type, **attrs: Any) -> Type | tuple[Type, ...]:
+        """Types of the results from the types of the operands. ValueError or TypeError says what does not fit."""
+        raise NotImplementedError(f"{self.name}.infer")
+
+    def eager(self, *arrays: Any, **attrs: Any) -> Any:
+        """The meaning: NumPy arrays in, NumPy array (or a tuple of them) out. Never writes into its operands."""
+        raise NotImplementedError(f"{self.name}.eager")
+
+    def vjp(self, g: Any, z: Any, *operands: Any, **attrs: Any) -> tuple[Any, ...]:
+        """Gradients of the operands from the gradient `g` of the result `z`; None where there is none.
+
+        For several results `g` and `z` are tuples, with None in `g` where a result carries no gradient.
+        """
+        raise LookupError(f"gradient registry has no entry for: {self.name}")
+
+    # How a kernel computes the op, in order of preference:
+    #   at(index, *operands, **attrs) -> loops.Expr       the value of one element; operands are read as x[index] and have dims, dtype
+    #   kernel(outs, ins, work, **attrs) -> tuple[Stmt]   a loop nest over memory: x[index] loads, out.store(index, value, combine)
+    #   neither                                           the step calls `eager` back through the host
+    at: Callable[..., Any] | None = None
+    kernel: Callable[..., Any] | None = None
+
+    def work(self, *types: Type, **attrs: Any) -> tuple[Type, ...]:
+        """Types of the scratch buffers that `kernel` works in."""
+        return ()
+
+    def native(self, *types: Type, **attrs: Any) -> bool:
+        """Whether `at` or `kernel` serves operands of these types; complex numbers never do."""
+        return True
+
+    def samples(self, draw: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+        """Yield (operands as NumPy arrays, attributes) that the laws try; `draw` makes arrays (see `ops.samples`)."""
+        raise NotImplementedError(f"{self.name}.samples")
+
+    def gradient_operands(self, count: int) -> list[int]:
+        """Positions among `count` operands that a gradient may flow to, dtypes aside."""
+        if self.no_gradient:
+            return []
+        if -1 in self.constant_operands:
+            return [0][:count]
+        return [i for i in range(count) if i not in self.constant_operands]
+
+    def interpret(self, node: Node, env: Any, run: Callable[[Graph, list[Any], Any], list[Any]]) -> Any:
+        """Carry out `node` in the interpreter, by `eager` on its operands; ops with nested graphs `run` them."""
+        return self.eager(*(env[a] for a in node.args), **env.attributes(node.attrs))
+
+    def __call__(self, *operands: Any, **attrs: Any) -> Any:
+        recorder = thread.recorder
+        if recorder is not None:
+            return recorder.carry_out(self, operands, attrs)
+        for x in operands:
+            carry = getattr(x, "carry_out", None)
+            if carry is not None:
+                return carry(self, operands, attrs)
+        return thread.default(self, operands, attrs)
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+class _Thread(threading.local):
+    """Who carries out ops in this thread: `recorder` while a function is traced; `default` for calls whose operands do not know."""
+
+    recorder: Any = None
+    tapes: tuple[Any, ...] = ()
+    default: Callable[[Op, tuple[Any, ...], dict[str, Any]], Any]
+
+
+thread = _Thread()
+
+
+def default_carrier(carry_out: Callable[[Op, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+    """Set, for all threads, who carries out an op none of whose operands is a tensor (the eager executor)."""
+    _Thread.default = staticmethod(carry_out)  # type: ignore[assignment]
+
+
+def register(op: Op) -> Op:
+    """Enter an op into the table. ValueError if its name is taken."""
+    if op.name in OPS:
+        raise ValueError(f"there is an op called {op.name} already")
+    OPS[op.name] = op
+    return op

@@ -1,0 +1,1 @@
+"""Floor 1: the loop IR. Scalar expressions, loop nests, programs of kernels, and their text."""

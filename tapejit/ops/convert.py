@@ -1,0 +1,78 @@
+"""Python and NumPy values as arrays, by TensorFlow's rules for dtypes.
+
+Python floats are float32, ints int32 (int64 where they do not fit), lists what their elements are together; arrays keep their
+dtype. With a wanted dtype the value is converted where nothing but precision is lost, otherwise TypeError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapejit.core import dtypes
+from tapejit.core.dtypes import DType
+
+
+def as_array(x: Any, dtype: DType | None = None) -> np.ndarray:
+    """`x` (number, bool, nested list, ndarray, NumPy scalar) as an array of `dtype`, by default of the dtype it stands for.
+
+    TypeError for a value that does not fit the dtype, ValueError for a ragged list or something that is no number.
+    """
+    typed = isinstance(x, np.ndarray | np.generic)
+    try:
+        array = x if isinstance(x, np.ndarray) else np.asarray(x)
+    except ValueError as e:
+        raise ValueError(f"Can't convert non-rectangular Python sequence to Tensor: {_short(x)}") from e
+    if array.dtype.kind == "O" or array.dtype.kind in "SU":
+        raise ValueError(f"Attempt to convert a value ({_short(x)}) with an unsupported type ({type(x)}) to a Tensor.")
+    if dtype is not None:
+        if array.dtype == dtype.np:
+            return array
+        if not typed and not _fits(array, dtype):
+            raise TypeError(f"Cannot convert {_short(x)} to EagerTensor of dtype {dtype.name}")
+        if typed and not _fits_typed(array, dtype):
+            raise TypeError(f"Cannot convert an array of dtype {array.dtype.name} to dtype {dtype.name}; write tf.cast(x, tf.{dtype.name})")
+        return array.astype(dtype.np)
+    if not typed:
+        if array.dtype == np.float64 and not _holds_numpy(x):
+            return array.astype(np.float32)
+        if array.dtype == np.int64 and not _holds_numpy(x):
+            small = array.astype(np.int32)
+            return small if np.array_equal(small, array) else array
+    dtypes.as_dtype(array.dtype)  # TypeError for dates, strings and the like
+    return array
+
+
+def _holds_numpy(x: Any) -> bool:
+    """Whether a nested list's first number is NumPy's, whose dtype counts."""
+    while isinstance(x, list | tuple) and x:
+        x = x[0]
+    return isinstance(x, np.ndarray | np.generic)
+
+
+def _fits(array: np.ndarray, dtype: DType) -> bool:
+    """Whether Python numbers may become `dtype`: ints may be floats, not the other way round; bools only bools."""
+    if array.size == 0:
+        return True
+    kind = array.dtype.kind
+    if kind == "b" or dtype.kind == "b":
+        return kind == "b" and dtype.kind == "b"
+    if kind in "iu":
+        if dtype.kind in "iu":
+            info = np.iinfo(dtype.np)
+            return bool(info.min <= array.min() and array.max() <= info.max)
+        return True
+    return dtype.kind == "c" or (kind == "f" and dtype.kind == "f")
+
+
+def _fits_typed(array: np.ndarray, dtype: DType) -> bool:
+    if array.dtype.kind == "b" or dtype.kind == "b":
+        return False
+    order = {"u": 0, "i": 0, "f": 1, "V": 1, "c": 2}
+    return order[array.dtype.kind] <= order[dtype.kind]
+
+
+def _short(x: Any) -> str:
+    text = repr(x)
+    return text if len(text) <= 60 else text[:57] + "..."

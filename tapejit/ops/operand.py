@@ -1,0 +1,129 @@
+"""What can stand in an expression: Python's operators on tensors, symbols and variables, each a call of an op.
+
+`Operand` is the mixin, `Tensor` the base of eager and symbolic tensors (`tf.Tensor`). A class that mixes it in has `dtype`
+(a `DType`), `dims` (a tuple of dims) and carries out ops on itself or is recorded by the thread's recorder.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapejit.core import dtypes
+from tapejit.core.dtypes import DType
+from tapejit.core.sizes import Dim
+from tapejit.ops import elementwise as e
+from tapejit.ops.matmul import matmul
+
+
+def _true_divide(x: Any, y: Any) -> Any:
+    """`x / y` as TensorFlow divides: integers as float64 (8 and 16 bits as float32)."""
+    typed = x if isinstance(x, Operand) else y
+    if typed.dtype.kind in "iu":
+        wide = dtypes.float32 if typed.dtype.bits <= 16 else dtypes.float64
+        x, y = (e.cast(v, dtype=wide) if isinstance(v, Operand) else v for v in (x, y))
+    return e.div(x, y)
+
+
+class Operand:
+    """Python's operators, by TensorFlow's rules: no dtype promotion, numbers take the dtype of the tensor they meet."""
+
+    __slots__ = ()
+    dtype: DType
+    dims: tuple[Dim, ...]
+    __array_priority__ = 100  # ndarray + tensor is a tensor
+
+    def __add__(self, o: Any) -> Any:
+        return e.add(self, o)
+
+    def __radd__(self, o: Any) -> Any:
+        return e.add(o, self)
+
+    def __sub__(self, o: Any) -> Any:
+        return e.sub(self, o)
+
+    def __rsub__(self, o: Any) -> Any:
+        return e.sub(o, self)
+
+    def __mul__(self, o: Any) -> Any:
+        return e.mul(self, o)
+
+    def __rmul__(self, o: Any) -> Any:
+        return e.mul(o, self)
+
+    def __truediv__(self, o: Any) -> Any:
+        return _true_divide(self, o)
+
+    def __rtruediv__(self, o: Any) -> Any:
+        return _true_divide(o, self)
+
+    def __floordiv__(self, o: Any) -> Any:
+        return e.floordiv(self, o)
+
+    def __rfloordiv__(self, o: Any) -> Any:
+        return e.floordiv(o, self)
+
+    def __mod__(self, o: Any) -> Any:
+        return e.mod(self, o)
+
+    def __rmod__(self, o: Any) -> Any:
+        return e.mod(o, self)
+
+    def __pow__(self, o: Any) -> Any:
+        return e.pow_(self, o)
+
+    def __rpow__(self, o: Any) -> Any:
+        return e.pow_(o, self)
+
+    def __matmul__(self, o: Any) -> Any:
+        return matmul(self, o)
+
+    def __rmatmul__(self, o: Any) -> Any:
+        return matmul(o, self)
+
+    def __neg__(self) -> Any:
+        return e.neg(self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return e.abs_(self)
+
+    def __lt__(self, o: Any) -> Any:
+        return e.less(self, o)
+
+    def __le__(self, o: Any) -> Any:
+        return e.less_equal(self, o)
+
+    def __gt__(self, o: Any) -> Any:
+        return e.greater(self, o)
+
+    def __ge__(self, o: Any) -> Any:
+        return e.greater_equal(self, o)
+
+    def __invert__(self) -> Any:
+        return e.logical_not(self) if self.dtype is dtypes.bool_ else e.bitwise_not(self)
+
+    def __and__(self, o: Any) -> Any:
+        return e.logical_and(self, o) if self.dtype is dtypes.bool_ else e.bitwise_and(self, o)
+
+    def __rand__(self, o: Any) -> Any:
+        return e.logical_and(o, self) if self.dtype is dtypes.bool_ else e.bitwise_and(o, self)
+
+    def __or__(self, o: Any) -> Any:
+        return e.logical_or(self, o) if self.dtype is dtypes.bool_ else e.bitwise_or(self, o)
+
+    def __ror__(self, o: Any) -> Any:
+        return e.logical_or(o, self) if self.dtype is dtypes.bool_ else e.bitwise_or(o, self)
+
+    def __xor__(self, o: Any) -> Any:
+        return e.logical_xor(self, o) if self.dtype is dtypes.bool_ else e.bitwise_xor(self, o)
+
+    def __rxor__(self, o: Any) -> Any:
+        return e.logical_xor(o, self) if self.dtype is dtypes.bool_ else e.bitwise_xor(o, self)
+
+
+class Tensor(Operand):
+    """A multi-dimensional array of one dtype: eager (it has its value) or symbolic (a line of a graph being recorded)."""
+
+    __slots__ = ()

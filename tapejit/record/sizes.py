@@ -1,0 +1,50 @@
+"""Integers that are only known at run time, used as sizes: the bridge from symbolic tensors to dims."""
+
+from __future__ import annotations
+
+from tapejit.core import dtypes
+from tapejit.core.sizes import Dim, named
+from tapejit.ir import structure
+from tapejit.ir.builder import Builder
+from tapejit.ir.op import Op, register
+from tapejit.core.types import Type
+from tapejit.record.recorder import SymbolicTensor
+
+
+class SizeOf(Op):
+    """An integer scalar taken as a size that later shapes may be written with. Negative values fail when the function runs."""
+
+    name = "size_of"
+    binds_size = True
+    no_gradient = True
+
+    def infer(self, x: Type) -> Type:
+        if x.shape or x.dtype.kind not in "iu":
+            raise TypeError(f"a size is an integer scalar, got {x}")
+        return Type(dtypes.int64)
+
+    def eager(self, x):  # type: ignore[no-untyped-def]
+        return x.astype("int64")
+
+
+size_of = register(SizeOf())
+
+
+def as_dim(x: SymbolicTensor, base: str = "N") -> Dim:
+    """The dim that an integer scalar of the graph is: what it was computed from where that is known, else a size bound here."""
+    if x.elements is not None and x.elements.ndim == 0:
+        return x.elements[()]
+    builder: Builder = x.recorder.builder
+    (out,) = builder.emit(size_of, (x.value,), {}, name=base, tapes=())
+    return named(out.name)
+
+
+def dims_of_elements(x: SymbolicTensor) -> tuple[Dim, ...]:
+    """The elements of an integer vector (or scalar) of the graph as dims. ValueError for a vector of unknown length."""
+    if x.elements is not None:
+        return tuple(x.elements.ravel().tolist())
+    if not x.dims:
+        return (as_dim(x),)
+    if len(x.dims) != 1 or not isinstance(x.dims[0], int):
+        raise ValueError(f"a shape must be an integer vector of known length, got {x.value.type}")
+    return tuple(as_dim(x[i]) for i in range(x.dims[0]))  # type: ignore[index]

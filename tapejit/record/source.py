@@ -1,0 +1,98 @@
+"""The user's names: what a line of source calls the value that an instruction makes.
+
+In: a code object and the offset of an instruction in it. Out: a base name, and whether the instruction makes the whole right
+side of the assignment. `hidden = tf.tanh(x @ w)` names the product a step of `hidden` and the tanh `hidden` itself. Read from
+the syntax tree of the file; without source, or outside an assignment, there is no name and the op's is taken.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from types import CodeType
+from typing import NamedTuple
+
+from tapejit.core.places import Place, place_of
+
+
+class Named(NamedTuple):
+    """A name the source gives: `whole` if to the value itself, otherwise to what it is a step of."""
+
+    base: str
+    whole: bool
+
+
+class _Region(NamedTuple):
+    start: tuple[int, int]
+    end: tuple[int, int]
+    name: str
+
+
+_regions: dict[str, list[_Region]] = {}
+_names: dict[tuple[CodeType, int], Named] = {}
+_NONE = Named("", False)
+
+
+def name_at(code: CodeType, instruction: int) -> Named:
+    """The user's name for what the instruction at byte offset `instruction` makes; an empty base if there is none."""
+    key = code, instruction
+    found = _names.get(key)
+    if found is None:
+        found = _names[key] = _find(place_of(code, instruction), list(code.co_positions())[instruction // 2])
+    return found
+
+
+def _find(place: Place, position: tuple[int | None, int | None, int | None, int | None]) -> Named:
+    line, end_line, column, end_column = position
+    if line is None or end_line is None or column is None or end_column is None:
+        return _NONE
+    if place.file not in _regions:
+        _regions[place.file] = _scan("".join(linecache.getlines(place.file)))
+    start, end = (line, column), (end_line, end_column)
+    best: _Region | None = None
+    for region in _regions[place.file]:
+        if region.start <= start and end <= region.end and (best is None or region.start >= best.start):
+            best = region
+    return _NONE if best is None else Named(best.name, (start, end) == (best.start, best.end))
+
+
+def _scan(source: str) -> list[_Region]:
+    """The right sides of all assignments in a file, and the arguments of `v.assign...` calls, with the names they get."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return []
+    out: list[_Region] = []
+
+    def add(target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Tuple | ast.List):
+            if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
+                for t, v in zip(target.elts, value.elts, strict=True):
+                    add(t, v)
+            return
+        name = _last_name(target)
+        if name and value.end_lineno is not None and value.end_col_offset is not None:
+            out.append(_Region((value.lineno, value.col_offset), (value.end_lineno, value.end_col_offset), name))
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            for target in node.targets[:1]:
+                add(target, node.value)
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None:
+            add(node.target, node.value)
+        elif isinstance(node, ast.NamedExpr):
+            add(node.target, node.value)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("assign"):
+            for value in node.args[:1]:
+                add(node.func.value, value)
+    return out
+
+
+def _last_name(target: ast.expr) -> str:
+    if isinstance(target, ast.Name):
+        return target.id
+    if isinstance(target, ast.Attribute):
+        return target.attr
+    if isinstance(target, ast.Subscript):
+        return _last_name(target.value)
+    return ""

@@ -1,0 +1,100 @@
+"""The reverse sweep: one algorithm for the eager tape, the pass `differentiate` and every higher order.
+
+In: records of ops in the order they ran, targets with their output gradients, sources. Out: the gradient of each source, None
+where no path of differentiable ops leads from it to a target. The rules are the ops' own `vjp`, carried out by whoever carries
+out ops: eagerly they compute, in a pass they write lines.
+
+Complex numbers: rules are written without conjugation; what enters and leaves the sweep is conjugated, which gives
+TensorFlow's convention for real and complex operands alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+from tapejit.ir.op import OPS, Op
+
+
+class Record(NamedTuple):
+    """One op that ran: `inputs` and `outputs` are compared by identity."""
+
+    op: Op
+    inputs: tuple[Any, ...]
+    attrs: dict[str, Any]
+    outputs: tuple[Any, ...]
+
+
+def _flows(x: Any) -> bool:
+    """Whether a tape carries gradients of values like `x`."""
+    dtype = getattr(x, "dtype", None)
+    return dtype is not None and getattr(dtype, "differentiable", False)
+
+
+def active_records(records: Iterable[Record], sources: Iterable[Any]) -> tuple[list[tuple[Record, list[int]]], set[int]]:
+    """The records on a path from a source, each with the operands that lie on it, and the ids of all values that do."""
+    active = {id(s) for s in sources}
+    out: list[tuple[Record, list[int]]] = []
+    for record in records:
+        inputs = record.inputs
+        on_path = [i for i in record.op.gradient_operands(len(inputs)) if id(inputs[i]) in active and _flows(inputs[i])]
+        if on_path:
+            out.append((record, on_path))
+            active.update(id(o) for o in record.outputs if _flows(o))
+    return out, active
+
+
+def connected(records: Iterable[Record], targets: Iterable[Any], sources: Sequence[Any]) -> list[bool]:
+    """For each source whether a gradient would reach it from some target, without running any rule."""
+    path, active = active_records(records, sources)
+    reached = {id(t) for t in targets if id(t) in active}
+    for record, on_path in reversed(path):
+        if any(id(o) in reached for o in record.outputs):
+            reached.update(id(record.inputs[i]) for i in on_path)
+    return [id(s) in reached and _flows(s) for s in sources]
+
+
+def conjugated(x: Any) -> Any:
+    """The complex conjugate; real numbers as they are."""
+    return OPS["conj"](x) if getattr(getattr(x, "dtype", None), "is_complex", False) else x
+
+
+def sweep(
+    records: Iterable[Record],
+    targets: Sequence[Any],
+    seeds: Sequence[Any],
+    sources: Sequence[Any],
+    during: Callable[[Record, int], AbstractContextManager] | None = None,
+) -> list[Any]:
+    """Gradients of the sum over targets of seed * target with respect to each source.
+
+    `during(record, operand)` wraps the making of one operand's gradient (a pass uses it for names and places). LookupError from an
+    op on the path that has no gradient and does not declare so.
+    """
+    path, active = active_records(records, sources)
+    adjoint: dict[int, Any] = {}
+    for t, seed in zip(targets, seeds, strict=True):
+        if id(t) in active and _flows(t):
+            seed = conjugated(seed)
+            adjoint[id(t)] = adjoint[id(t)] + seed if id(t) in adjoint else seed
+    for record, on_path in reversed(path):
+        outputs = record.outputs
+        gs = tuple(adjoint.get(id(o)) for o in outputs)
+        if all(g is None for g in gs):
+            continue
+        with during(record, on_path[0]) if during else nullcontext():
+            single = len(outputs) == 1
+            parts = record.op.vjp(gs[0] if single else gs, outputs[0] if single else outputs, *record.inputs, **record.attrs)
+        for i in on_path:
+            part = parts[i]
+            if part is None:
+                continue
+            with during(record, i) if during else nullcontext():
+                if callable(part):
+                    part = part()
+                    if part is None:
+                        continue
+                key = id(record.inputs[i])
+                adjoint[key] = adjoint[key] + part if key in adjoint else part
+    return [conjugated(adjoint.get(id(s))) if _flows(s) else None for s in sources]

@@ -1,0 +1,1 @@
+"""Floor 5: decides how a graph is computed: fusion, tiles, buffers."""

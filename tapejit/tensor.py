@@ -1,0 +1,459 @@
+"""Eager tensors: an array and TensorFlow's manners. Also conversion to tensors and the executor of eager ops.
+
+In: op calls outside any traced function; out: `EagerTensor`s. The tapes of the thread see every call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tapejit.core import dtypes, places
+from tapejit.core.dtypes import DType
+from tapejit.core.errors import InvalidArgumentError, OperatorNotAllowedInGraphError
+from tapejit.core.shape import TensorShape
+from tapejit.core.sizes import Dim
+from tapejit.core.types import Type
+from tapejit.ir.op import Op, default_carrier, thread
+from tapejit.ops.convert import as_array
+from tapejit.ops.operand import Tensor
+from tapejit.record.recorder import SMALL, Recorder, SymbolicTensor
+
+_DTYPE_OF = {d.np: d for d in dtypes.ALL}
+
+# NumPy's floating-point warnings are silenced around eager ops. `np.errstate` costs more than a small op; the context
+# variable below it is the same switch. Where a NumPy has no such variable, errstate serves.
+try:
+    _quiet = np._core.umath._extobj_contextvar
+    _QUIET = np._core.umath._make_extobj(all="ignore")
+except AttributeError:
+    _quiet = None
+
+
+def _run(op: Op, arrays: list[Any], attrs: dict[str, Any]) -> Any:
+    if _quiet is None:
+        with np.errstate(all="ignore"):
+            return op.eager(*arrays, **attrs)
+    token = _quiet.set(_QUIET)
+    try:
+        return op.eager(*arrays, **attrs)
+    finally:
+        _quiet.reset(token)
+
+
+class EagerTensor(Tensor):
+    """A tensor with a value. Immutable: nobody writes into its array."""
+
+    __slots__ = ("_array", "__weakref__")
+
+    def __init__(self, array: Any) -> None:
+        self._array = array  # an ndarray, or for scalars possibly a NumPy scalar
+
+    # ---------------------------------------------------------------- what ops and recorders ask
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return _DTYPE_OF[self._array.dtype]
+
+    @property
+    def dims(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self._array.shape
+
+    def numpy_view(self) -> np.ndarray:
+        """The array itself, for reading only."""
+        if type(self._array) is not np.ndarray:
+            self._array = np.asarray(self._array)
+        return self._array
+
+    def enter_graph(self, recorder: Recorder) -> Any:
+        """What a graph being recorded writes for this tensor: its elements where they are few, else a capture by reference."""
+        array = self.numpy_view()
+        if array.size <= SMALL and array.dtype.kind != "c":
+            return recorder.constant(array)
+        return recorder.capture(self, self, "tensor")
+
+    def carry_out(self, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        return execute(op, operands, attrs)
+
+    # ------------------------------------------------------------------------------ TensorFlow's
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(self._array.shape)
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim
+
+    @property
+    def device(self) -> str:
+        return "/job:localhost/replica:0/task:0/device:CPU:0"
+
+    def get_shape(self) -> TensorShape:
+        return self.shape
+
+    def numpy(self) -> Any:
+        """The value as an ndarray of its own, or as a NumPy scalar where the tensor is one."""
+        return self._array[()] if self._array.ndim == 0 else self._array.copy()
+
+    def ref(self) -> Reference:
+        """A hashable stand-in for this tensor."""
+        return Reference(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy_view()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"a tensor of dtype {array.dtype} cannot be seen as {np.dtype(dtype)} without a copy")
+            return array.astype(dtype)
+        if copy is False:
+            view = array.view()
+            view.flags.writeable = False
+            return view
+        return array.copy()
+
+    def __dlpack__(self, **options: Any) -> Any:
+        # consumers may write into what they get, and tensors are immutable: hand out a copy
+        return np.array(self._array).__dlpack__(**{k: v for k, v in options.items() if k != "copy"})
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def _scalar(self, to: str) -> Any:
+        if self._array.size != 1 or self._array.ndim > 0 and to == "index":
+            raise TypeError(f"only tensors with one element can be converted to a Python {to}, got shape {self.shape}")
+        return self._array.item() if self._array.ndim == 0 else self._array.reshape(())[()].item()
+
+    def __float__(self) -> float:
+        return float(self._scalar("float"))
+
+    def __int__(self) -> int:
+        return int(self._scalar("int"))
+
+    def __complex__(self) -> complex:
+        return complex(self._scalar("complex"))
+
+    def __index__(self) -> int:
+        if self._array.dtype.kind not in "iu":
+            raise TypeError(f"only integer tensors can be used as an index, got {self.dtype.name}")
+        return int(self._scalar("index"))
+
+    def __bool__(self) -> bool:
+        if self._array.size != 1:
+            raise ValueError(f"The truth value of a tensor with shape {self.shape} is ambiguous; write tf.reduce_any(x) or tf.reduce_all(x)")
+        return bool(self._array)
+
+    def __len__(self) -> int:
+        if self._array.ndim == 0:
+            raise TypeError("Scalar tensor has no `len()`")
+        return self._array.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._array.ndim == 0:
+            raise TypeError("Cannot iterate over a scalar tensor.")
+        return (self[i] for i in range(self._array.shape[0]))
+
+    def __format__(self, spec: str) -> str:
+        return format(self._array[()] if self._array.ndim == 0 else self._array, spec) if spec else str(self)
+
+    def __copy__(self) -> EagerTensor:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> EagerTensor:
+        return EagerTensor(self._array.copy())
+
+    def __reduce__(self) -> tuple:
+        return EagerTensor, (self.numpy_view(),)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<tf.Tensor: shape={self.shape}, dtype={self.dtype.name}, numpy={_shown(self._array, repr)}>"
+
+    def __str__(self) -> str:
+        return f"tf.Tensor({_shown(self._array, str)}, shape={self.shape}, dtype={self.dtype.name})"
+
+
+def _shown(array: Any, how: Any) -> str:
+    return str(array[()]) if array.ndim == 0 else how(np.asarray(array))
+
+
+class Reference:
+    """`tensor.ref()`: equal and of equal hash for the same object; `deref()` gives it back."""
+
+    __slots__ = ("_to",)
+
+    def __init__(self, to: Any) -> None:
+        self._to = to
+
+    def deref(self) -> Any:
+        return self._to
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and other._to is self._to
+
+    def __hash__(self) -> int:
+        return id(self._to)
+
+    def __repr__(self) -> str:
+        return f"<Reference wrapping {self._to!r}>"
+
+
+class GraphTensor(SymbolicTensor):
+    """A symbolic tensor as users see it inside a traced function."""
+
+    __slots__ = ()
+
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(self.dims)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.dims)
+
+    @property
+    def name(self) -> str:
+        return self.value.name
+
+    @property
+    def graph(self) -> Any:
+        return self.recorder.root.graph
+
+    def get_shape(self) -> TensorShape:
+        return self.shape
+
+    def set_shape(self, shape: Any) -> None:
+        """ValueError if `shape` contradicts what is known; sizes it adds are checked when the function runs."""
+        self.shape.assert_is_compatible_with(shape)
+
+    def ref(self) -> Reference:
+        return Reference(self)
+
+    def _refuse(self, what: str, instead: str) -> str:
+        return places.with_place(f"{what} a symbolic tensor ({self.value.name}: {self.value.type}) is not possible while a function is traced; {instead}")
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        raise NotImplementedError(
+            self._refuse("Cannot convert a symbolic tf.Tensor to a numpy array: reading the value of", "use tf functions instead of NumPy's, or tf.numpy_function")
+        )
+
+    def __bool__(self) -> bool:
+        raise OperatorNotAllowedInGraphError(self._refuse("Using as a Python `bool`", "write tf.cond or tf.where"))
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.dims:
+            raise TypeError("Cannot iterate over a scalar tensor.")
+        if not isinstance(self.dims[0], int):
+            raise OperatorNotAllowedInGraphError(self._refuse("Iterating over", "write tf.map_fn, tf.scan or tf.while_loop"))
+        return (self[i] for i in range(self.dims[0]))
+
+    def __len__(self) -> int:
+        if not self.dims:
+            raise TypeError("Scalar tensor has no `len()`")
+        if not isinstance(self.dims[0], int):
+            raise TypeError(self._refuse("len() of", "write tf.shape(x)[0]"))
+        return self.dims[0]
+
+    def __float__(self) -> float:
+        raise TypeError(self._refuse("float() of", "keep the tensor, or return it from the function"))
+
+    def __int__(self) -> int:
+        raise TypeError(self._refuse("int() of", "write tf.cast(x, tf.int32), or return it from the function"))
+
+    def __index__(self) -> int:
+        if self.elements is not None and self.elements.ndim == 0 and isinstance(self.elements[()], int):
+            return self.elements[()]
+        raise TypeError(self._refuse("Using as a Python index", "write tf.gather, or tf.range for a loop"))
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("numpy", "item", "tolist"):
+            raise AttributeError(self._refuse(f"`.{name}()` of", "return the tensor and call it outside, use tf.print, or tf.py_function"))
+        raise AttributeError(f"'SymbolicTensor' object has no attribute {name!r}")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<tf.Tensor '{self.value.name}:0' shape={self.shape} dtype={self.dtype.name}>"
+
+
+SymbolicTensor.wrap = GraphTensor
+
+
+# ------------------------------------------------------------------------------------------------ eager execution
+def execute(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+    """Carry out an op on arrays at once, and let the tapes of the thread record it."""
+    inputs: list[Any] = []
+    arrays: list[Any] = []
+    for x in operands:
+        if type(x) is not EagerTensor:
+            x = _entered(op, x, operands, len(inputs))
+        inputs.append(x)
+        arrays.append(x._array)
+    if len(arrays) > 1:
+        _agree(op, arrays)
+    try:
+        out = _run(op, arrays, attrs)
+    except (ValueError, TypeError, IndexError) as e:
+        raise _explained(op, inputs, attrs, e) from None
+    if type(out) is tuple:
+        outputs = tuple([EagerTensor(a) for a in out])
+        for tape in thread.tapes:
+            tape.record(op, inputs, attrs, outputs)
+        return outputs
+    output = EagerTensor(out)
+    for tape in thread.tapes:
+        tape.record(op, inputs, attrs, (output,))
+    return output
+
+
+default_carrier(execute)
+
+
+def _agree(op: Op, arrays: list[Any]) -> None:
+    """InvalidArgumentError unless the operands that must have one dtype have it."""
+    agreeing = arrays if op.same_dtype is None else [arrays[i] for i in op.same_dtype if i < len(arrays)]
+    if len(agreeing) > 1:
+        first = agreeing[0].dtype
+        for k, a in enumerate(agreeing):
+            if a.dtype is not first and a.dtype != first:
+                raise InvalidArgumentError(
+                    places.with_place(
+                        f"cannot compute {op.name} as input #{k}(zero-based) was expected to be a {_DTYPE_OF[first].name} tensor but is a "
+                        f"{_DTYPE_OF[a.dtype].name} tensor; write tf.cast(x, tf.{_DTYPE_OF[first].name})"
+                    )
+                )
+
+
+def _entered(op: Op, x: Any, operands: tuple[Any, ...], position: int) -> EagerTensor:
+    """An operand that is no eager tensor yet: a variable is read, a number takes the dtype of the tensors it meets."""
+    if hasattr(x, "read_tensor"):
+        return x.read_tensor()
+    if isinstance(x, SymbolicTensor):
+        x.carry_out(op, operands, {})
+    agree = op.same_dtype
+    wanted = None
+    if agree is None or position in agree:
+        for i, other in enumerate(operands):
+            if (agree is None or i in agree) and isinstance(getattr(other, "dtype", None), DType):
+                wanted = other.dtype
+                break
+    return EagerTensor(_array_of(x, wanted))
+
+
+def _explained(op: Op, inputs: list[EagerTensor], attrs: dict[str, Any], error: Exception) -> Exception:
+    """The error of an op with what the op says of the operands' types, and the user's line."""
+    if isinstance(error, InvalidArgumentError):
+        return error
+    message = str(error)
+    try:
+        op.infer(*(Type(x.dtype, x.dims) for x in inputs), **attrs)
+    except (ValueError, TypeError) as e:
+        message = str(e)
+    except NotImplementedError:
+        pass
+    return InvalidArgumentError(places.with_place(message if op.name in message else f"{op.name}: {message}"))
+
+
+# ------------------------------------------------------------------------------------------------ conversion
+def _array_of(x: Any, dtype: DType | None) -> Any:
+    """`as_array`, with tensors and variables inside nested lists allowed, and anything that offers `__array__` or DLPack."""
+    if isinstance(x, EagerTensor):
+        return x._array if dtype is None or x.dtype is dtype else as_array(x._array, dtype)
+    if isinstance(x, list | tuple) and _holds_tensors(x):
+        return as_array(_unwrapped(x, dtype), dtype)
+    return np.array(as_array(x, dtype)) if isinstance(x, np.ndarray) else as_array(x, dtype)
+
+
+def _holds_tensors(x: Any) -> bool:
+    return isinstance(x, list | tuple) and any(_holds_tensors(v) if isinstance(v, list | tuple) else hasattr(v, "dims") for v in x)
+
+
+def _unwrapped(x: Any, dtype: DType | None) -> np.ndarray:
+    parts = [_unwrapped(v, dtype) if isinstance(v, list | tuple) else v for v in x]
+    if dtype is None:
+        dtype = next((v.dtype for v in parts if hasattr(v, "dims")), None) or next((dtypes.as_dtype(v.dtype) for v in parts if isinstance(v, np.ndarray)), None)
+    return np.stack([np.asarray(as_array(v.read_tensor()._array if hasattr(v, "read_tensor") else getattr(v, "_array", v), dtype)) for v in parts])
+
+
+def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, name: str | None = None) -> Any:
+    """`value` as a tensor (`tf.convert_to_tensor`). A tensor is itself; a variable is read; lists may hold tensors, which are stacked.
+
+    ValueError if a tensor's dtype is another than `dtype`, TypeError for a number that does not fit it.
+    """
+    wanted = None if dtype is None else dtypes.as_dtype(dtype)
+    if isinstance(value, Tensor):
+        if wanted is not None and value.dtype is not wanted:
+            raise ValueError(places.with_place(f"Tensor conversion requested dtype {wanted.name} for Tensor with dtype {value.dtype.name}: {value!r}; write tf.cast"))
+        return value
+    if hasattr(value, "read_tensor"):
+        return convert_to_tensor(value.read_tensor(), dtype)
+    if hasattr(value, "to_tensor"):  # IndexedSlices
+        return convert_to_tensor(value.to_tensor(), dtype)
+    if isinstance(value, list | tuple) and _holds_tensors(value) and (thread.recorder is not None or thread.tapes):
+        from tapejit.ops.joining import stack
+
+        parts = [convert_to_tensor(v, dtype) if isinstance(v, list | tuple) or hasattr(v, "dims") else v for v in value]
+        typed = next((p.dtype for p in parts if isinstance(p, Tensor)), wanted)
+        return stack(*(p if isinstance(p, Tensor) else convert_to_tensor(p, typed) for p in parts), axis=0)
+    if dtype_hint is not None and wanted is None:
+        try:
+            return EagerTensor(_array_of(value, dtypes.as_dtype(dtype_hint)))
+        except (TypeError, ValueError):
+            pass
+    return EagerTensor(_array_of(value, wanted))
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const") -> EagerTensor:
+    """A tensor with the given value (`tf.constant`), repeated to `shape` if it is one number.
+
+    TypeError or ValueError for values that are no numbers, do not fit `dtype` or do not fill `shape`.
+    """
+    if isinstance(value, SymbolicTensor):
+        return value
+    wanted = None if dtype is None else dtypes.as_dtype(dtype)
+    array = _array_of(value.read_tensor() if hasattr(value, "read_tensor") else value, None if isinstance(value, EagerTensor) else wanted)
+    if wanted is not None and array.dtype != wanted.np:
+        array = array.astype(wanted.np)
+    if shape is not None:
+        sizes = tuple(int(d) for d in TensorShape(shape))
+        if array.size == 1:
+            array = np.full(sizes, array.reshape(())[()], array.dtype)
+        elif array.size == int(np.prod(sizes)):
+            array = array.reshape(sizes)
+        else:
+            raise TypeError(places.with_place(f"Eager execution of tf.constant with unsupported shape. Tensor has {array.size} elements, but got `shape` {TensorShape(shape)}"))
+    return EagerTensor(array)
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether `x` is a tensor or a variable (`tf.is_tensor`)."""
+    return isinstance(x, Tensor) or hasattr(x, "read_tensor") or hasattr(x, "to_tensor")
+
+
+def dims_of(shape: Any) -> tuple[Dim, ...]:
+    """A shape argument as a tuple of dims: ints, None-free TensorShape, integer tensors, or lists that mix them.
+
+    While a function is traced, elements that are sizes stay symbolic; any other integer tensor becomes a size of its own, known
+    when the function runs.
+    """
+    from tapejit.record.sizes import dims_of_elements
+
+    if isinstance(shape, TensorShape):
+        return tuple(_int(d) for d in shape)
+    if isinstance(shape, int | np.integer):
+        return (int(shape),)
+    if isinstance(shape, EagerTensor) or hasattr(shape, "read_tensor"):
+        array = np.asarray(shape)
+        return tuple(int(d) for d in array.ravel())
+    if isinstance(shape, SymbolicTensor):
+        return dims_of_elements(shape)
+    if isinstance(shape, np.ndarray):
+        return tuple(int(d) for d in shape.ravel())
+    return tuple(d for part in shape for d in (dims_of(part) if hasattr(part, "dims") else (_int(part),)))
+
+
+def _int(d: Any) -> Any:
+    if d is None:
+        raise ValueError(places.with_place("a size of the shape is None; write -1 in tf.reshape, or tf.shape(x)[k] for a size known at run time"))
+    return d if not isinstance(d, int | np.integer | float) else int(d)

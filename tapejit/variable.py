@@ -1,0 +1,271 @@
+"""Variables: named state that ops read and `assign` changes.
+
+A variable points at an immutable tensor; assigning points it at another one, so a tensor read before keeps its value. While a
+function is traced a variable is a cell of the graph.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapejit.core import dtypes, places
+from tapejit.core.dtypes import DType
+from tapejit.core.errors import InvalidArgumentError
+from tapejit.core.shape import TensorShape
+from tapejit.core.sizes import Dim
+from tapejit.core.types import Type
+from tapejit.ir.names import identifier
+from tapejit.ir.op import Op, thread
+from tapejit.ops.operand import Operand
+from tapejit.record.recorder import Recorder, recording
+from tapejit.tensor import EagerTensor, GraphTensor, Reference, convert_to_tensor, execute
+
+
+class Variable(Operand):
+    """TensorFlow's `tf.Variable`: `initial_value` a tensor, number, array or a callable that makes one.
+
+    `shape` may leave sizes open (`TensorShape([None, 2])`), which later assignments may then change. Raises ValueError for an initial
+    value that does not fit `dtype` or `shape`.
+    """
+
+    __slots__ = ("_value", "_dtype", "_static", "_trainable", "_name", "_created_at", "__weakref__", "__dict__")
+
+    def __init__(
+        self,
+        initial_value: Any = None,
+        trainable: bool | None = None,
+        validate_shape: bool = True,
+        caching_device: Any = None,
+        name: str | None = None,
+        variable_def: Any = None,
+        dtype: Any = None,
+        import_scope: Any = None,
+        constraint: Any = None,
+        synchronization: Any = None,
+        aggregation: Any = None,
+        shape: Any = None,
+    ) -> None:
+        if initial_value is None:
+            raise ValueError(places.with_place("initial_value must be specified: tf.Variable(0.0) or tf.Variable(tf.zeros([2]))"))
+        created = thread.recorder
+        if created is not None:
+            created.root.creating(self)
+        with recording(None):
+            if callable(initial_value) and not hasattr(initial_value, "dims"):
+                initial_value = initial_value()
+            if isinstance(initial_value, GraphTensor):
+                initial_value = initial_value.recorder.root.evaluate(initial_value)
+            tensor = convert_to_tensor(initial_value) if hasattr(initial_value, "dims") else convert_to_tensor(initial_value, dtype)
+        array = np.array(tensor.numpy_view())
+        wanted = tensor.dtype if dtype is None else dtypes.as_dtype(dtype)
+        self._value = EagerTensor(array if wanted is tensor.dtype else array.astype(wanted.np))
+        self._dtype = wanted
+        self._static = TensorShape(array.shape) if shape is None else TensorShape(shape)
+        if not self._static.is_compatible_with(array.shape):
+            raise ValueError(places.with_place(f"The initial value's shape ({TensorShape(array.shape)}) is not compatible with the explicitly supplied `shape` argument ({self._static})."))
+        self._trainable = trainable is not False
+        self._name = name or "Variable"
+        self.constraint = constraint
+        self._created_at = places.here()
+
+    # ---------------------------------------------------------------- what ops and recorders ask
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return self._dtype
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:  # type: ignore[override]
+        return self._value._array.shape
+
+    def read_tensor(self) -> Any:
+        """The current value as a tensor; the tapes of the thread see the read."""
+        if thread.recorder is not None:
+            return GraphTensor(self.enter_graph(thread.recorder), thread.recorder)
+        value = self._value
+        for tape in thread.tapes:
+            tape.saw(self, value)
+        return value
+
+    def cell_type(self) -> Type:
+        """The type of the cell that stands for this variable in a graph."""
+        return Type(self._dtype, self._value._array.shape)
+
+    def enter_graph(self, recorder: Recorder) -> Any:
+        for tape in thread.tapes:
+            tape.saw(self, None)
+        return recorder.read(self, identifier(self._name if self._name != "Variable" else "variable"), self.cell_type())
+
+    def carry_out(self, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        return execute(op, operands, attrs)
+
+    # ------------------------------------------------------------------------------ TensorFlow's
+    @property
+    def shape(self) -> TensorShape:
+        return self._static
+
+    @property
+    def ndim(self) -> int:
+        return len(self.dims)
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @property
+    def name(self) -> str:
+        return self._name + ":0"
+
+    @property
+    def device(self) -> str:
+        return self._value.device
+
+    @property
+    def handle(self) -> Variable:
+        return self
+
+    def get_shape(self) -> TensorShape:
+        return self._static
+
+    def value(self) -> Any:
+        """The current value as a tensor."""
+        return self.read_tensor()
+
+    read_value = value
+
+    def initialized_value(self) -> Any:
+        return self.read_tensor()
+
+    def numpy(self) -> Any:
+        """A copy of the value: an ndarray, or a NumPy scalar."""
+        if thread.recorder is not None:
+            raise NotImplementedError(
+                places.with_place(f"numpy() is only available when eager execution is enabled: {self.name} is a cell of the function being traced; use its value as a tensor")
+            )
+        return self._value.numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._value.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._value.__dlpack_device__()
+
+    def assign(self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
+        """Set the value. ValueError if its shape does not fit, InvalidArgumentError if its dtype is another; returns the variable."""
+        recorder = thread.recorder
+        if recorder is not None:
+            self._check(getattr(value, "dims", np.shape(value) if not hasattr(value, "dims") else None), getattr(value, "dtype", None))
+            recorder.assign(self, identifier(self._name if self._name != "Variable" else "variable"), self.cell_type(), value)
+            return self
+        if type(value) is not EagerTensor:
+            value = self._converted(value)
+        array = value._array
+        if array.shape != self._value._array.shape or array.dtype != self._value._array.dtype:
+            self._check(array.shape, value.dtype)
+        self._value = EagerTensor(array if type(array) is np.ndarray else np.asarray(array))
+        return self
+
+    def _converted(self, value: Any) -> EagerTensor:
+        tensor = convert_to_tensor(value) if hasattr(value, "dims") else convert_to_tensor(value, self._dtype)
+        return tensor if isinstance(value, EagerTensor) else EagerTensor(tensor._array)
+
+    def _check(self, shape: tuple[Dim, ...], dtype: Any) -> None:
+        if isinstance(dtype, DType) and dtype is not self._dtype:
+            raise InvalidArgumentError(places.with_place(f"{self.name} has dtype {self._dtype.name} and cannot be assigned a {dtype.name} tensor; write tf.cast(value, tf.{self._dtype.name})"))
+        if not self._static.is_compatible_with(TensorShape(shape)):
+            raise ValueError(places.with_place(f"Cannot assign value to variable '{self.name}': Shape mismatch. The variable shape {self._static}, and the assigned value shape {TensorShape(shape)} are incompatible."))
+
+    def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
+        """`assign(self + delta)`."""
+        return self._update("+", delta)
+
+    def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
+        """`assign(self - delta)`."""
+        return self._update("-", delta)
+
+    def _update(self, sign: str, delta: Any) -> Variable:
+        if thread.recorder is None:
+            with paused_tapes():  # an assignment is not differentiable, so nothing of it belongs on a tape
+                delta = self._converted(delta)._array
+                array = self._value._array
+                if getattr(delta, "shape", None) != array.shape or delta.dtype != array.dtype:
+                    self._check(delta.shape, dtypes.as_dtype(delta.dtype))
+                self._value = EagerTensor(np.asarray(array + delta if sign == "+" else array - delta))
+            return self
+        value = self.read_tensor()
+        return self.assign(value + delta if sign == "+" else value - delta)
+
+    def ref(self) -> Reference:
+        return Reference(self)
+
+    def __iadd__(self, other: Any) -> Any:
+        raise RuntimeError(places.with_place("`variable += value` with `tf.Variable`s is not supported. Use `variable.assign_add(value)` to modify the variable, or `out = variable + value` for a new tensor."))
+
+    def __isub__(self, other: Any) -> Any:
+        raise RuntimeError(places.with_place("`variable -= value` with `tf.Variable`s is not supported. Use `variable.assign_sub(value)` to modify the variable, or `out = variable - value` for a new tensor."))
+
+    def __imul__(self, other: Any) -> Any:
+        raise RuntimeError(places.with_place("`variable *= value` with `tf.Variable`s is not supported. Use `variable.assign(variable * value)` to modify the variable, or `out = variable * value` for a new tensor."))
+
+    def __itruediv__(self, other: Any) -> Any:
+        raise RuntimeError(places.with_place("`variable /= value` with `tf.Variable`s is not supported. Use `variable.assign(variable / value)` to modify the variable, or `out = variable / value` for a new tensor."))
+
+    def __float__(self) -> float:
+        return float(self.read_tensor())
+
+    def __int__(self) -> int:
+        return int(self.read_tensor())
+
+    def __complex__(self) -> complex:
+        return complex(self.read_tensor())
+
+    def __bool__(self) -> bool:
+        return bool(self.read_tensor())
+
+    def __index__(self) -> int:
+        return self.read_tensor().__index__()
+
+    def __len__(self) -> int:
+        return len(self.read_tensor())
+
+    def __iter__(self) -> Any:
+        return iter(self.read_tensor())
+
+    def __copy__(self) -> Variable:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: Any) -> Variable:
+        copy = Variable(self.numpy(), trainable=self._trainable, name=self._name, dtype=self._dtype, shape=self._static)
+        memo[id(self)] = copy
+        return copy
+
+    def __reduce__(self) -> tuple:
+        return _restored, (self.numpy(), self._trainable, self._name, self._dtype)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        if thread.recorder is not None:
+            return f"<tf.Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}>"
+        value = self._value._array
+        return f"<tf.Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}, numpy={value[()] if value.ndim == 0 else repr(np.asarray(value))}>"
+
+
+def _restored(value: Any, trainable: bool, name: str, dtype: DType) -> Variable:
+    return Variable(value, trainable=trainable, name=name, dtype=dtype)
+
+
+class paused_tapes:
+    """Within, no tape of the thread records."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before, thread.tapes = thread.tapes, ()
+
+    def __exit__(self, *error: Any) -> None:
+        thread.tapes = self._before
