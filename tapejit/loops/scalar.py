@@ -343,7 +343,9 @@ class Reader:
 
     @staticmethod
     def _number(fn: str, args: list[Any]) -> Any:
-        operands = [np.bool_(a) if isinstance(a, bool) else np.float64(a) if isinstance(a, float) or fn == "div" else np.int64(a) for a in args]
+        operands = [
+            np.bool_(a) if isinstance(a, bool) else np.float64(a) if isinstance(a, float) or fn == "div" else np.int64(a) for a in args
+        ]
         if any(isinstance(a, np.float64) for a in operands):
             operands = [np.float64(a) for a in operands]
         with np.errstate(all="ignore"):
