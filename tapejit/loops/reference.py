@@ -20,7 +20,18 @@ from tapejit.loops import scalar
 from tapejit.loops.expr import Call, Const, Expr, Load, Reduce, Var
 from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Stmt, Store, Update, While
 from tapejit.loops.program import (
-    Allocate, BindSize, Branch, CheckSize, Copy, Deliver, Free, HostCall, Launch, Program, Repeat, Step,
+    Allocate,
+    BindSize,
+    Branch,
+    CheckSize,
+    Copy,
+    Deliver,
+    Free,
+    HostCall,
+    Launch,
+    Program,
+    Repeat,
+    Step,
 )  # fmt: skip
 
 Callback = Callable[[int, list[np.ndarray], list[int]], int]
@@ -241,4 +252,3 @@ class _Host:
 
     def _shaped(self, array: np.ndarray, shape: tuple[Dim, ...]) -> np.ndarray:
         return array.reshape(tuple(sizes.evaluate(d, self.named) for d in shape))
-

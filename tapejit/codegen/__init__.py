@@ -1,0 +1,1 @@
+"""Floor 6: prints programs of loop nests for a target; never decides."""

@@ -1,0 +1,52 @@
+"""A program as the text of one LLVM IR module.
+
+In: a `Program` of the loop IR and the `Target`; out: a `Source` whose symbol `entry` is the native step. Plain text: nothing here
+needs LLVM. Fast-math flags: `reassoc contract` where accumulators of reductions are updated, `contract` on other arithmetic,
+`nsz` on minima and maxima, and nothing more, so that inf, NaN and -0.0 are as in NumPy.
+"""
+
+from __future__ import annotations
+
+from tapejit.codegen import numba
+from tapejit.codegen.llvm_host import HostPrinter
+from tapejit.codegen.llvm_kernel import print_kernel
+from tapejit.codegen.llvm_text import Function, Module, symbol
+from tapejit.core.source import Source
+from tapejit.core.target import Target
+from tapejit.loops.nest import Kernel
+from tapejit.loops.program import Branch, Launch, Program, Repeat, Step
+
+
+def module(program: Program, target: Target) -> Source:
+    """The program's native step for `target`. NotImplementedError names what has no native code."""
+    if target.kind != "cpu":
+        raise NotImplementedError(f"LLVM code for a target of kind {target.kind!r}; expected 'cpu'")
+    text = Module()
+    launches = _launches(program.steps)
+    for kernel in program.kernels():
+        print_kernel(text, kernel, target, _aligned(program, kernel, launches))
+    entry = symbol(program.name)
+    host = Function(text, f"define i64 @{entry}(ptr nofree noundef %table) #0")
+    HostPrinter(text, host, program, target).write()
+    text.functions[entry] = host.text()
+    wide = f' "prefer-vector-width"="{target.vector_bits}"' if target.vector_bits >= 256 else ""
+    ll = text.text(f"; {program.name}: {', '.join(program.table)}", f"attributes #0 = {{ nounwind{wide} }}")
+    return Source(program.name, entry, ll, numba.module(program), tuple(text.symbols), program.table)
+
+
+def _launches(steps: tuple[Step, ...]) -> list[Launch]:
+    found = []
+    for s in steps:
+        if isinstance(s, Launch):
+            found.append(s)
+        elif isinstance(s, Branch):
+            found += _launches(s.then) + _launches(s.otherwise)
+        elif isinstance(s, Repeat):
+            found += _launches(s.test) + _launches(s.body)
+    return found
+
+
+def _aligned(program: Program, kernel: Kernel, launches: list[Launch]) -> tuple[bool, ...]:
+    """Which parameters only ever get buffers of our own making, which begin at multiples of 64 bytes."""
+    used = [s.buffers for s in launches if s.kernel.name == kernel.name]
+    return tuple(all(program.buffers[names[k]].home in ("arena", "heap") for names in used) for k in range(len(kernel.params)))

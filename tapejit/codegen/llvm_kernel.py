@@ -1,0 +1,58 @@
+"""Kernels as LLVM functions.
+
+In: a `Kernel`; out: an internal function `i64 kernel(buffers, sizes, [error record], [lo, hi])` that returns 0 or the status of a
+`Fail`. A kernel that is one parallel loop takes the bounds between which to run it, so that threads can share it.
+"""
+
+from __future__ import annotations
+
+from tapejit.codegen.llvm_contract import KernelPrinter
+from tapejit.codegen.llvm_nest import INDEX
+from tapejit.codegen.llvm_text import Function, Module, Value
+from tapejit.core.target import Target
+from tapejit.loops.nest import Fail, For, Kernel, Let
+from tapejit.loops.walk import statements
+
+
+def parallel_loop(kernel: Kernel) -> For | None:
+    """The outermost parallel loop, if the kernel is nothing else (besides scalars that every chunk can compute anew)."""
+    *before, last = kernel.body or (None,)
+    if isinstance(last, For) and last.kind == "parallel" and all(isinstance(s, Let) for s in before):
+        return last
+    return None
+
+
+def can_fail(kernel: Kernel) -> bool:
+    """Whether a `Fail` stands anywhere in the kernel, so that it needs the error record."""
+    return any(isinstance(s, Fail) for s in statements(kernel.body))
+
+
+def function_name(kernel: Kernel) -> str:
+    """What the kernel's function is called in the module, without sigil."""
+    return f"kernel.{kernel.name}"
+
+
+def print_kernel(module: Module, kernel: Kernel, target: Target, aligned: tuple[bool, ...]) -> None:
+    """Add the kernel's function to the module; `aligned` says which buffers always begin at multiples of 64 bytes."""
+    parameters = []
+    for i, (p, wide) in enumerate(zip(kernel.params, aligned)):
+        access = " readonly" if p.mode == "in" else ""
+        parameters.append(f"ptr noalias nofree noundef{access} captures(none) align {64 if wide else p.dtype.size} %p{i}")
+    parameters += [f"i64 noundef %s{i}" for i in range(len(kernel.sizes))]
+    if can_fail(kernel):
+        parameters.append("ptr noalias captures(none) %error")
+    chunked = parallel_loop(kernel)
+    if chunked:
+        parameters += ["i64 noundef %lo", "i64 noundef %hi"]
+    out = Function(module, f"define internal i64 @{function_name(kernel)}({', '.join(parameters)}) noinline #0")
+    printer = KernelPrinter(module, out, kernel, target)
+    if chunked:
+        for s in kernel.body[:-1]:
+            printer.statement(s)
+        printer.loop(chunked, (Value("%lo", INDEX), Value("%hi", INDEX)))
+    else:
+        printer.body(kernel.body)
+    out.do("ret i64 0")
+    shapes = ", ".join(f"{p.name}: {p.mode} {p.dtype.short}{list(map(str, p.shape))}" for p in kernel.params)
+    places = f" ({', '.join(kernel.places)})" if kernel.places else ""
+    module.functions[function_name(kernel)] = f"; {shapes}{places}\n".replace("'", "") + out.text()
