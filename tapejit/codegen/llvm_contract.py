@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tapejit.codegen.llvm_nest import INDEX, NestPrinter, Unvectorisable
 from tapejit.codegen.llvm_scalar import REASSOCIATE
 from tapejit.codegen.llvm_text import Slot, Value, literal, register_type
-from tapejit.core import dtypes
+from tapejit.core import dtypes, sizes
 from tapejit.core.target import Target
 from tapejit.loops.expr import Call, Expr, Load, Var, walk
 from tapejit.loops.nest import Contract
@@ -23,8 +23,10 @@ from tapejit.loops.walk import expressions
 
 UNROLLED_EPILOGUE = 300  # operations; beyond that the epilogue is a loop over the rows of the tile
 
-# Rows of a tile for each number of column vectors, by how many vector registers there are.
+# Rows of a tile for each number of column vectors, by how many vector registers there are: as measured, not as counted. Rows at
+# unknown distances need a general register each, of which there are fewer.
 TILES = {32: {1: 14, 2: 12, 3: 8, 4: 6, 5: 4, 6: 4, 7: 3, 8: 3}, 16: {1: 8, 2: 6, 3: 4, 4: 2, 5: 2, 6: 2}}
+TILES_UNKNOWN_STRIDE = {32: {**TILES[32], 1: 12, 2: 8}, 16: TILES[16]}
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Tiling:
     heights: dict[int, int]
 
 
-def tiling(s: Contract, target: Target) -> Tiling:
+def tiling(s: Contract, target: Target, known_strides: bool) -> Tiling:
     """The tile for a product. More vectors where there are few rows, fewer lanes where there are few columns."""
     lanes = target.lanes(s.left.dtype)
     columns = s.columns if isinstance(s.columns, int) else None
@@ -45,7 +47,7 @@ def tiling(s: Contract, target: Target) -> Tiling:
         while lanes > 1 and lanes // 2 >= columns:
             lanes //= 2
     registers = 32 if target.vector_bits == 512 or "neon" in target.features else 16
-    tiles = TILES[registers]
+    tiles = (TILES if known_strides else TILES_UNKNOWN_STRIDE)[registers]
     needed = -(-columns // lanes) if columns is not None else max(tiles)
     best = min(2, needed) or 1
     for vectors, most in tiles.items():
@@ -65,12 +67,15 @@ class KernelPrinter(NestPrinter):
         mark = self.out.mark()
         saved = dict(self.env), set(self.counting)
         try:
-            self._tiled(s, tiling(s, self.target))
+            self._tiled(s, tiling(s, self.target, self._known_strides(s.left)))
         except Unvectorisable:
             self.out.reset(mark)
             self.env, self.counting = saved
             self._scalar_again()
             super().contract(s)
+
+    def _known_strides(self, e: Expr) -> bool:
+        return all(sizes.is_known(self.params[x.buffer].shape[1:]) for x in walk(e) if isinstance(x, Load) and x.buffer in self.params)
 
     def _scalar_again(self) -> None:
         self.column, self.lanes, self.mask, self.edge, self.base = None, 1, None, None, literal(0, INDEX)
