@@ -1,0 +1,284 @@
+"""Units of fusion as kernels: trees and products become statements over buffers.
+
+In: a unit, the buffer each value lives in, and which values must be stored. Out: a `Kernel` and the buffers it is launched on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tapejit.core import dtypes, sizes
+from tapejit.core.dtypes import DType
+from tapejit.core.types import Type
+from tapejit.loops import expr
+from tapejit.loops.expr import Const, Expr, Load, Var
+from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Param, Stmt, Store, Update, While
+from tapejit.schedule.define import Definition, Scalar, Source
+from tapejit.schedule.fuse import Before, Leaf, Loop, Made, Product, Tree, leaves
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A buffer as kernels see it."""
+
+    name: str
+    type: Type
+
+
+class Layout:
+    """Where values live: `of(value)` names the buffer and its shape. Values computed and used inside one kernel have none."""
+
+    def __init__(self) -> None:
+        self.memory: dict[str, Memory] = {}
+
+    def give(self, value: str, buffer: str, type: Type) -> None:
+        self.memory[value] = Memory(buffer, type)
+
+
+def neutral(combine: str, dtype: DType) -> Expr:
+    """The element that changes nothing under `combine`."""
+    if combine in ("or", "and"):
+        return Const(dtype, combine == "and")
+    if combine in ("add", "mul"):
+        return expr.as_expr(0 if combine == "add" else 1, dtype)
+    if dtype.kind in "iu":
+        return Const(dtype, int(dtype.min if combine == "max" else dtype.max))
+    return Const(dtype, float("-inf") if combine == "max" else float("inf"))
+
+
+# ------------------------------------------------------------------------------------------------------ trees
+def visible(made: Made, path: list[Loop], index: tuple[Expr, ...]) -> bool:
+    """Whether a value made in the tree is a local scalar at `path`, for the element at `index`."""
+    if made.in_memory:
+        return False
+    home = made.home
+    return home == path[: len(home)] and index == made.index
+
+
+def uses_in_tree(tree: Tree) -> Iterable[tuple[Leaf, list[Loop], Load]]:
+    """Every load of every leaf with the loops it is under."""
+
+    def visit(body: list[Any], path: list[Loop]) -> Iterable[tuple[Leaf, list[Loop], Load]]:
+        for item in body:
+            if isinstance(item, Loop):
+                yield from visit(item.body, [*path, item])
+            elif isinstance(item, Leaf):
+                for e in expr.walk(item.element):
+                    if isinstance(e, Load):
+                        yield item, path, e
+
+    yield from visit(tree.body, [])
+
+
+def spilled(tree: Tree) -> dict[str, int]:
+    """Values made and used in the tree that have to pass through memory, with the number of outer loops their uses share."""
+    out: dict[str, int] = {}
+    for name, made in tree.made.items():
+        if made.in_memory:
+            out[name] = len(made.path)
+    for _, path, load in uses_in_tree(tree):
+        made = tree.made.get(load.buffer)
+        if made is None or visible(made, path, load.index):
+            continue
+        shared = 0
+        for k, (a, b) in enumerate(zip(made.path, path, strict=False)):
+            axis = made.axis[k]
+            if a is not b or made.reduced[k] or axis is None or load.index[axis] != Var(dtypes.int64, a.variable):
+                break
+            shared = k + 1
+        out[load.buffer] = min(out.get(load.buffer, len(made.path)), shared)
+    return out
+
+
+def contracted(made: Made, shared: int) -> tuple[int, ...]:
+    """The axes that a spilled value's scratch memory keeps when its uses share the `shared` outermost loops."""
+    dropped = {made.axis[k] for k in range(shared)}
+    return tuple(a for a in range(len(made.definition.type.shape)) if a not in dropped)
+
+
+def lower_tree(name: str, tree: Tree, layout: Layout, stored: set[str], scratch: dict[str, tuple[int, ...]]) -> Kernel:
+    """The kernel of a tree. `stored` values are written to their buffers; `scratch` ones have buffers with those axes only."""
+
+    def at(value: str, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        return tuple(index[a] for a in scratch[value]) if value in scratch else index
+
+    def element(e: Expr, path: list[Loop]) -> Expr:
+        def swap(x: Expr) -> Expr:
+            if isinstance(x, Load):
+                made = tree.made.get(x.buffer)
+                if made is not None and visible(made, path, x.index):
+                    return Var(x.dtype, local(x.buffer))
+                index = tuple(swap(i) for i in x.index)
+                return Load(x.dtype, layout.memory[x.buffer].name, at(x.buffer, index))
+            return expr.rebuild(x, swap)
+
+        return swap(e)
+
+    def before(made: Made) -> list[Stmt]:
+        d = made.definition
+        assert d.element is not None
+        start = neutral(d.combine, d.element.dtype)
+        if not made.in_memory:
+            return [Accumulator(local(d.name), start)]
+        first = made.reduced.index(True)
+        inner = [loop for loop, r in zip(made.path[first:], made.reduced[first:], strict=True) if not r]
+        stmt: Stmt = Store(layout.memory[d.name].name, at(d.name, made.index), start)
+        for loop in reversed(inner):
+            stmt = For(loop.variable, loop.extent, "vector" if loop is inner[-1] else "serial", (stmt,))
+        return [stmt]
+
+    def leaf(x: Leaf, path: list[Loop]) -> list[Stmt]:
+        d = x.definition
+        value = element(x.element, path)
+        if d.kind == "reduce":
+            if tree.made[d.name].in_memory:
+                return [Store(layout.memory[d.name].name, at(d.name, x.index), value, d.combine)]
+            return [Update(local(d.name), d.combine, value)]
+        out: list[Stmt] = [Let(local(d.name), value)]
+        if d.name in stored:
+            out.append(Store(layout.memory[d.name].name, at(d.name, x.index), Var(value.dtype, local(d.name))))
+        return out
+
+    def block(body: list[Any], path: list[Loop]) -> tuple[Stmt, ...]:
+        out: list[Stmt] = []
+        for item in body:
+            if isinstance(item, Before):
+                out += before(item.made)
+            elif isinstance(item, Leaf):
+                out += leaf(item, path)
+            else:
+                innermost = not any(isinstance(x, Loop) for x in item.body)
+                out.append(For(item.variable, item.extent, "vector" if innermost else "serial", block(item.body, [*path, item])))
+                for made in tree.made.values():
+                    done = made.definition.kind == "reduce" and not made.in_memory and made.path[made.reduced.index(True)] is item
+                    if done and made.definition.name in stored:
+                        dtype = made.definition.element.dtype  # type: ignore[union-attr]
+                        out.append(Store(layout.memory[made.definition.name].name, at(made.definition.name, made.index), Var(dtype, local(made.definition.name))))
+        return tuple(out)
+
+    body = block(tree.body, [])
+    places = list(dict.fromkeys(x.definition.place for item in tree.body for x in leaves(item) if x.definition.place))
+    return kernel(name, body, layout, places)
+
+
+def local(value: str) -> str:
+    """The name of the local scalar that holds a value."""
+    return value.replace(".", "_")
+
+
+# --------------------------------------------------------------------------------------------------- products
+def lower_product(name: str, p: Product, layout: Layout, stored: set[str]) -> Kernel:
+    """The kernel of a matrix product with its epilogue."""
+
+    def swap(x: Expr) -> Expr:
+        if isinstance(x, Load):
+            if x.buffer in p.made:
+                return Var(x.dtype, local(x.buffer))
+            return Load(x.dtype, layout.memory[x.buffer].name, tuple(swap(i) for i in x.index))
+        return expr.rebuild(x, swap)
+
+    out = p.definition
+    epilogue: list[Stmt] = []
+
+    def keep(d: Definition, index: tuple[Expr, ...]) -> None:
+        if d.name in stored:
+            epilogue.append(Store(layout.memory[d.name].name, index, Var(d.type.dtype, local(d.name))))
+
+    keep(out, out.index)
+    for leaf in p.epilogue:
+        epilogue.append(Let(local(leaf.definition.name), swap(leaf.element)))
+        keep(leaf.definition, leaf.index)
+    stmt: Stmt = Contract(p.row[0], p.row[1], p.column[0], p.column[1], p.depth[0], p.depth[1], swap(p.left), swap(p.right), local(out.name), tuple(epilogue))
+    for variable, extent in reversed(p.batch):
+        stmt = For(variable, extent, "serial", (stmt,))
+    places = list(dict.fromkeys(d.place for d in p.made.values() if d.place))
+    return kernel(name, (stmt,), layout, places)
+
+
+# ----------------------------------------------------------------------------------------------------- opaque
+def lower_opaque(name: str, definitions: list[Definition], layout: Layout, work: list[Memory], node_number: int) -> Kernel:
+    """The kernel an op writes itself; its `Fail` statements get the node's number."""
+    node = definitions[0].node
+    assert node is not None and node.op.kernel is not None
+    ins: list[Any] = []
+    for a in node.args:
+        ins.append(Scalar(a.value, a.dtype) if not hasattr(a, "name") else Source(layout.memory[a.name].name, a.type))  # type: ignore[union-attr]
+    outs = [Source(layout.memory[d.name].name, d.type) for d in definitions]
+    body = node.op.kernel(outs, ins, [Source(w.name, w.type) for w in work], **node.attrs)
+    return kernel(name, tuple(_numbered(s, node_number) for s in body), layout, [definitions[0].place] if definitions[0].place else [], work)
+
+
+def _numbered(s: Stmt, node: int) -> Stmt:
+    if isinstance(s, Fail):
+        return replace(s, node=node)
+    if isinstance(s, For | While):
+        return replace(s, body=tuple(_numbered(x, node) for x in s.body))
+    if isinstance(s, If):
+        return replace(s, then=tuple(_numbered(x, node) for x in s.then), otherwise=tuple(_numbered(x, node) for x in s.otherwise))
+    return s
+
+
+# ---------------------------------------------------------------------------------------------------- kernels
+def kernel(name: str, body: tuple[Stmt, ...], layout: Layout, places: list[str], extra: Iterable[Memory] = ()) -> Kernel:
+    """A kernel with the parameters and sizes that its statements speak of."""
+    read: dict[str, None] = {}
+    written: dict[str, None] = {}
+    named: set[str] = set()
+    bound: set[str] = set()
+
+    def in_expr(e: Expr) -> None:
+        for x in expr.walk(e):
+            if isinstance(x, Load):
+                read[x.buffer] = None
+            elif isinstance(x, Var) and x.dtype is dtypes.int64:
+                named.add(x.name)
+
+    def in_stmts(stmts: tuple[Stmt, ...]) -> None:
+        for s in stmts:
+            match s:
+                case Let(n, e) | Accumulator(n, e):
+                    bound.add(n)
+                    in_expr(e)
+                case Update(_, _, e):
+                    in_expr(e)
+                case Store(buffer, index, e, combine):
+                    for i in index:
+                        in_expr(i)
+                    in_expr(e)
+                    written[buffer] = None
+                    if combine != "set":
+                        read[buffer] = None
+                case For(index_name, extent, _, inner):
+                    bound.add(index_name)
+                    named.update(sizes.names(extent))
+                    in_stmts(inner)
+                case If(condition, then, otherwise):
+                    in_expr(condition)
+                    in_stmts(then)
+                    in_stmts(otherwise)
+                case While(condition, inner):
+                    in_expr(condition)
+                    in_stmts(inner)
+                case Contract():
+                    bound.update((s.row, s.column, s.depth_index, s.accumulator))
+                    for d in (s.rows, s.columns, s.depth):
+                        named.update(sizes.names(d))
+                    in_expr(s.left)
+                    in_expr(s.right)
+                    in_stmts(s.epilogue)
+                case Fail(_, operands):
+                    for e in operands:
+                        in_expr(e)
+
+    in_stmts(body)
+    types = {m.name: m.type for m in layout.memory.values()} | {m.name: m.type for m in extra}
+    params = []
+    for b in [*read, *(w for w in written if w not in read)]:
+        t = types[b]
+        for d in t.shape:
+            named.update(sizes.names(d))
+        params.append(Param(b, t.dtype, t.shape, "inout" if b in read and b in written else "out" if b in written else "in"))
+    return Kernel(name, tuple(params), tuple(sorted(named - bound)), body, tuple(places))
+

@@ -1,0 +1,420 @@
+"""A graph becomes a program: define, fuse, decide where values live, lower, order.
+
+In: a flat graph (no tape lines) and the target; out: a `Program` and what its caller must know (`Plan`): where arguments, cells,
+constants and results stand in the table, and which Python functions the program calls back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tapejit.core import dtypes, sizes
+from tapejit.core.sizes import Dim
+from tapejit.core.target import Target
+from tapejit.core.types import Type
+from tapejit.ir import structure
+from tapejit.ir.graph import Graph, Node, Value
+from tapejit.ir.names import Names
+from tapejit.ir.op import Op
+from tapejit.loops import expr
+from tapejit.loops.expr import Load, Var
+from tapejit.loops.program import BindSize, Buffer, HostCall, Launch, Program, Step
+from tapejit.schedule.define import Definition, Definitions
+from tapejit.schedule.fuse import Fuser, Product, Single, Tree, Unit, as_product, members
+from tapejit.schedule.lower import Layout, Memory, contracted, lower_opaque, lower_product, lower_tree, spilled
+from tapejit.schedule.memory import arena
+from tapejit.schedule.order import Hazards, ordered
+
+
+@dataclass(frozen=True)
+class HostWork:
+    """What a host call does: `op.eager` on the operands' buffers, into the results' buffers."""
+
+    op: Op
+    attrs: dict[str, Any]
+    operands: tuple[Any, ...]  # (position among the call's addresses, Type), or a literal as an array
+    results: tuple[tuple[int, Type], ...]
+    sizes: tuple[str, ...]  # the named sizes the call passes
+    node: int
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """How a program treats a cell: `written` "" (only read), "in place", or the name of the second buffer that takes its place."""
+
+    cell: str
+    type: Type
+    buffer: str
+    written: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A program and its calling record. Buffers are named as in `program.table`."""
+
+    program: Program
+    arguments: tuple[tuple[str, Type], ...]
+    cells: tuple[CellPlan, ...]
+    consts: tuple[tuple[str, str], ...]  # (name of the const in the graph, buffer)
+    constants: dict[str, Any]  # buffer -> array written out in the graph
+    results: tuple[tuple[str, Type], ...]
+    late: tuple[str, ...]  # buffers of results whose size is known only after the call
+    host: tuple[HostWork, ...]
+    places: tuple[Any, ...]  # per node number, its Place
+
+
+class Planner:
+    """Plans one graph."""
+
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.graph, self.target = graph, target
+        self.definitions = Definitions()
+        self.names = Names()
+        self.views: dict[str, str] = {}  # name in kernels -> the buffer it is
+        self.layout = Layout()
+        self.buffers: dict[str, Buffer] = {}
+        self.constants: dict[str, Any] = {}
+        self.consts: list[tuple[str, str]] = []
+        self.host: list[HostWork] = []
+        self.numbers: dict[int, int] = {id(n): k for k, n in enumerate(graph.walk())}
+        self.late_sizes = {o.name for n in graph.walk() if n.op.binds_size for o in n.outs}
+        self.cell_buffer = {c: self.names.fresh(f"state_{c}") for c in graph.cells}
+        self.assigned: dict[str, str] = {}  # cell -> value it ends up with
+
+    # ------------------------------------------------------------------------------------- defining
+    def define(self) -> None:
+        """Definitions of every value, in program order."""
+        for p in self.graph.params:
+            self._external(p.name, p.type, self.names.fresh(p.name), "argument")
+        for c, t in self.graph.cells.items():
+            self.buffers[self.cell_buffer[c]] = Buffer(self.cell_buffer[c], t.dtype, t.shape, "cell")
+        for node in self.graph.body:
+            self._define(node)
+
+    def _external(self, value: str, type: Type, buffer: str, home: Any) -> None:
+        self.definitions.add(Definition(value, type, "memory"))
+        self.layout.give(value, buffer, type)
+        if buffer not in self.buffers:
+            self.buffers[buffer] = Buffer(buffer, type.dtype, type.shape, home)
+
+    def _define(self, node: Node) -> None:
+        if node.op is structure.read:
+            cell = node.attrs["cell"]
+            if cell in self.assigned:
+                raise NotImplementedError(f"a read of state.{cell} after it is assigned must have been forwarded")
+            self.definitions.add(Definition(node.out.name, node.out.type, "memory"))
+            self.layout.give(node.out.name, self.cell_buffer[cell], node.out.type)
+        elif node.op is structure.assign:
+            value = node.args[0]
+            assert isinstance(value, Value)
+            self.assigned[node.attrs["cell"]] = value.name
+        elif node.op is structure.const:
+            buffer = self.names.fresh(f"const_{node.attrs['const']}")
+            self.consts.append((node.attrs["const"], buffer))
+            self._external(node.out.name, node.out.type, buffer, "constant")
+        elif node.op is structure.constant and node.out.type.shape:
+            buffer = self.names.fresh(node.out.name)
+            self.constants[buffer] = np.asarray(node.attrs["value"], node.attrs["dtype"].np)
+            self._external(node.out.name, node.out.type, buffer, "constant")
+        elif node.op is structure.constant:
+            self._scalar(node, expr.as_expr(node.attrs["value"], node.attrs["dtype"]))
+        elif node.op is structure.dim:
+            self._scalar(node, expr.cast(expr.of_dim(node.attrs["size"]), node.attrs["dtype"]))
+        else:
+            self.definitions.define(node)
+        for o in node.outs:
+            d = self.definitions.table[o.name]
+            needs = {n for dim in _dims_of(d) for n in sizes.names(dim)} & self.late_sizes
+            d.operands = tuple(dict.fromkeys([*d.operands, *sorted(needs - {d.name})]))
+
+    def _scalar(self, node: Node, element: Any) -> None:
+        d = self.definitions.add(Definition(node.out.name, node.out.type, "pointwise", (), element, node=node))
+        d.inline = True
+
+    # -------------------------------------------------------------------------------------- needing
+    def needed(self) -> set[str]:
+        """Values that have to be in memory whatever fusion does; what was seen through becomes real where it is needed."""
+        table = self.definitions.table
+        out = {r.name for r in self.graph.results} | set(self.assigned.values()) | self.late_sizes
+        for d in list(table.values()):
+            if d.kind in ("opaque", "host", "control") or d.alias_of:
+                out.update(n for n in d.operands if n not in self.late_sizes or d.kind != "memory")
+            if d.kind in ("opaque", "host"):
+                out.add(d.name)
+        for name in out:
+            table[name].inline = False
+        return out
+
+    # -------------------------------------------------------------------------------------- planning
+    def plan(self) -> Plan:
+        """The whole way."""
+        self.define()
+        needed = self.needed()
+        table = self.definitions.table
+        results, copies = self._destinations()
+        needed |= set(copies.values())
+        fuser = Fuser(table, needed)
+        fuser.closed |= self.late_sizes
+        used = {u for d in table.values() if not d.inline for u in d.uses()}
+        for d in list(table.values()):
+            if d.inline or (d.kind == "memory" and not d.alias_of):
+                continue
+            if d.name not in needed and d.name not in used and d.kind in ("pointwise", "reduce"):
+                continue
+            self._pack_product(fuser, d)
+            fuser.place(d)
+        stored = self._stored(fuser, needed)
+        hazards = Hazards(table, self.layout, self.cell_buffer, self.assigned, fuser, stored, fallible=lambda u: self._fallible(u))
+        in_place = hazards.in_place(set(self.definitions_of_results()))
+        self._place_values(fuser, stored, results, in_place)
+        steps = self._steps(fuser, ordered(fuser, hazards.edges), stored)
+        return self._finish(steps, results, in_place)
+
+    def definitions_of_results(self) -> list[str]:
+        return [r.name for r in self.graph.results]
+
+    def _destinations(self) -> tuple[list[tuple[str, Type]], dict[str, str]]:
+        """A buffer per result. A result that is in other memory, or is returned twice, gets a copy of its own."""
+        table = self.definitions.table
+        results: list[tuple[str, Type]] = []
+        copies: dict[str, str] = {}
+        taken: set[str] = set()
+        self.result_value: list[str] = []
+        for r in self.graph.results:
+            name = r.name
+            if table[name].kind == "memory" or name in taken or name in self.assigned.values():
+                name = self._copy(name)
+                copies[r.name] = name
+            taken.add(name)
+            self.result_value.append(name)
+            results.append((name, r.type))
+        finals: set[str] = set()
+        for cell, value in list(self.assigned.items()):
+            if table[value].kind == "memory" or value in finals:
+                self.assigned[cell] = self._copy(value)
+                copies[cell] = self.assigned[cell]
+            finals.add(self.assigned[cell])
+        return results, copies
+
+    def _copy(self, value: str) -> str:
+        """A new value equal to `value`, element by element."""
+        d = self.definitions.table[value]
+        index = self.definitions.index(d.type.shape)
+        late = tuple(n for n in d.operands if n in self.late_sizes)
+        name = f"{value}_copy{len(self.definitions.table)}"
+        self.definitions.add(Definition(name, d.type, "pointwise", index, Load(d.type.dtype, value, index), place=d.place, operands=late))
+        if d.kind == "pointwise":
+            d.inline = False
+        return name
+
+    def _pack_product(self, fuser: Fuser, d: Definition) -> None:
+        """Where a product's right operand does not lie along its columns, first make a copy that does."""
+        p = as_product(d)
+        if p is None:
+            return
+        right = p.right
+        assert isinstance(right, Load)
+        if right.index and right.index[-1] == Var(dtypes.int64, p.column[0]):
+            return
+        batch = [(v, e) for v, e in p.batch if any(i == Var(dtypes.int64, v) for i in right.index)]
+        axes = [*batch, p.depth, p.column]
+        fresh = {v: Var(dtypes.int64, self.definitions.variable()) for v, _ in axes}
+        name = f"{right.buffer}_T{len(self.definitions.table)}"
+        type = Type(right.dtype, tuple(e for _, e in axes))
+        element = expr.substitute(right, dict(fresh))
+        packed = Definition(name, type, "pointwise", tuple(fresh[v] for v, _ in axes), element, place=d.place)
+        self.definitions.table[name] = packed
+        fuser.needed.add(name)
+        fuser.place(packed)
+        new_right = Load(right.dtype, name, tuple(Var(dtypes.int64, v) for v, _ in axes))
+
+        def swap(e: Any) -> Any:
+            return new_right if e is right else expr.rebuild(e, swap)
+
+        d.element = swap(d.element)
+
+    def _stored(self, fuser: Fuser, needed: set[str]) -> set[str]:
+        """Values that must be written to memory: needed ones, and those used outside the unit that makes them."""
+        out = {n for n in needed if n in fuser.unit_of}
+        for at, unit in enumerate(fuser.units):
+            for d in members(unit):
+                out.update(u for u in self._resolved_uses(d) if fuser.unit_of.get(u, at) != at)
+            if isinstance(unit, Product):
+                out.update(x.buffer for e in (unit.left, unit.right) for x in expr.walk(e) if isinstance(x, Load) and x.buffer in fuser.unit_of)
+            if isinstance(unit, Tree):
+                out.update(spilled(unit))
+        return out
+
+    def _resolved_uses(self, d: Definition) -> list[str]:
+        """What a definition reads, with names that are views of other memory also by the memory's own name."""
+        out: list[str] = []
+        for u in d.uses():
+            out.append(u)
+            while self.definitions.table[u].alias_of:
+                u = self.definitions.table[u].alias_of
+                out.append(u)
+        return out
+
+    def _fallible(self, unit: Unit) -> bool:
+        return isinstance(unit, Single)
+
+    # ---------------------------------------------------------------------------------------- memory
+    def _place_values(self, fuser: Fuser, stored: set[str], results: list[tuple[str, Type]], in_place: set[str]) -> None:
+        """Give every stored value a buffer."""
+        table = self.definitions.table
+        home: dict[str, tuple[str, Any]] = {}
+        for name, _ in results:
+            home[name] = (self.names.fresh(f"{name}_out"), "result")
+        for cell, value in self.assigned.items():
+            home[value] = (self.cell_buffer[cell], "cell") if cell in in_place else (self.names.fresh(f"{cell}_new"), "result")
+        self.new_cell = {c: home[v][0] for c, v in self.assigned.items() if c not in in_place}
+        self.scratch: dict[str, tuple[int, ...]] = {}
+        for unit in fuser.units:
+            if isinstance(unit, Tree):
+                outside = {n for n in stored if n in unit.made and self._used_outside(fuser, n)} | set(home)
+                for name, shared in spilled(unit).items():
+                    if name not in outside:
+                        self.scratch[name] = contracted(unit.made[name], shared)
+        for name in stored:
+            d = table[name]
+            type = d.type
+            if name in home:
+                buffer, where = home[name]
+            else:
+                buffer, where = self.names.fresh(name), "arena"
+                if name in self.scratch:
+                    type = type.with_shape(tuple(type.shape[a] for a in self.scratch[name]))
+            if {n for dim in type.shape for n in sizes.names(dim)} & self.late_sizes:
+                where = "heap"
+            self.layout.give(name, buffer, type)
+            if buffer not in self.buffers:
+                self.buffers[buffer] = Buffer(buffer, type.dtype, type.shape, where)
+        for d in table.values():
+            if d.alias_of:
+                root = d.alias_of
+                while table[root].alias_of:
+                    root = table[root].alias_of
+                self.layout.give(d.name, self._view(self.layout.memory[root].name, d), d.type)
+
+    def _view(self, buffer: str, d: Definition) -> str:
+        """The name under which kernels see a buffer at another shape."""
+        name = self.names.fresh(d.name)
+        self.views[name] = buffer
+        return name
+
+    def _used_outside(self, fuser: Fuser, name: str) -> bool:
+        at = fuser.unit_of[name]
+        return any(name in self._resolved_uses(d) for k, unit in enumerate(fuser.units) if k != at for d in members(unit)) or any(
+            name in {x.buffer for e in (u.left, u.right) for x in expr.walk(e) if isinstance(x, Load)} for u in fuser.units if isinstance(u, Product)
+        )
+
+    # ------------------------------------------------------------------------------------------ steps
+    def _steps(self, fuser: Fuser, order: list[int], stored: set[str]) -> list[Step]:
+        steps: list[Step] = []
+        kernel_names = Names()
+        for at in order:
+            unit = fuser.units[at]
+            made = [d.name for d in members(unit)]
+            if isinstance(unit, Single):
+                self._single(unit, steps, kernel_names)
+            else:
+                if not any(n in stored for n in made):
+                    continue
+                name = kernel_names.fresh(_title([n for n in made if n in stored], unit))
+                if isinstance(unit, Tree):
+                    kernel = lower_tree(name, unit, self.layout, stored, self.scratch)
+                else:
+                    kernel = lower_product(name, unit, self.layout, stored)
+                steps.append(Launch(kernel, tuple(self.views.get(p.name, p.name) for p in kernel.params)))
+            steps.extend(BindSize(n, self.layout.memory[n].name) for n in made if n in self.late_sizes)
+        return steps
+
+    def _single(self, unit: Single, steps: list[Step], names: Names) -> None:
+        first = unit.definitions[0]
+        node = first.node
+        assert node is not None
+        number = self.numbers[id(node)]
+        if first.kind == "opaque":
+            work = []
+            for t in node.op.work(*(a.type for a in node.args), **node.attrs):
+                w = Memory(self.names.fresh(f"{first.name}_work"), t)
+                self.buffers[w.name] = Buffer(w.name, t.dtype, t.shape, "arena")
+                work.append(w)
+            kernel = lower_opaque(names.fresh(f"{node.op.name}_{first.name}"), unit.definitions, self.layout, work, number)
+            steps.append(Launch(kernel, tuple(self.views.get(p.name, p.name) for p in kernel.params)))
+            return
+        operands: list[Any] = []
+        buffers: list[str] = []
+        for a in node.args:
+            if isinstance(a, Value):
+                name = self.layout.memory[a.name].name
+                operands.append((len(buffers), a.type))
+                buffers.append(self.views.get(name, name))
+            else:
+                operands.append(np.asarray(a.value, a.dtype.np))
+        results = []
+        for d in unit.definitions:
+            results.append((len(buffers), d.type))
+            buffers.append(self.layout.memory[d.name].name)
+        named = sorted({n for o in operands if isinstance(o, tuple) for x in o[1].shape for n in sizes.names(x)} | {n for _, t in results for x in t.shape for n in sizes.names(x)} | _attr_names(node.attrs))
+        self.host.append(HostWork(node.op, node.attrs, tuple(operands), tuple(results), tuple(named), number))
+        steps.append(HostCall(len(self.host) - 1, number, tuple(buffers), tuple(sizes.named(n) for n in named)))
+
+    # ----------------------------------------------------------------------------------------- finish
+    def _finish(self, steps: list[Step], results: list[tuple[str, Type]], in_place: set[str]) -> Plan:
+        late = tuple(self.layout.memory[n].name for n, t in results if self.buffers[self.layout.memory[n].name].home == "heap")
+        steps, placed, total = arena(steps, self.buffers, late)
+        known = sorted({n for v in [*self.graph.params] for d in v.type.shape for n in sizes.names(d)} | {n for t in self.graph.cells.values() for d in t.shape for n in sizes.names(d)})
+        table = [b.name for b in placed.values() if b.home in ("argument", "cell", "constant", "result")]
+        for n in late:
+            table += [f"{n}.address", *(f"{n}.size{k}" for k in range(len(placed[n].shape)))]
+        table += ["arena", *known, "error", "callback"]
+        program = Program(self.graph.name, placed, tuple(steps), tuple(table), total, tuple(known))
+        cells = tuple(
+            CellPlan(c, t, self.cell_buffer[c], "in place" if c in in_place else self.new_cell.get(c, "")) for c, t in self.graph.cells.items()
+        )
+        return Plan(
+            program,
+            tuple((self.layout.memory[p.name].name, p.type) for p in self.graph.params),
+            cells,
+            tuple(self.consts),
+            self.constants,
+            tuple((self.layout.memory[n].name, t) for n, t in results),
+            late,
+            tuple(self.host),
+            tuple(n.place for n in self.graph.walk()),
+        )
+
+
+def _dims_of(d: Definition) -> list[Dim]:
+    return [*d.type.shape, *(e for _, e in d.reduced)]
+
+
+def _attr_names(attrs: dict[str, Any]) -> set[str]:
+    found: set[str] = set()
+
+    def visit(v: Any) -> None:
+        if isinstance(v, tuple):
+            for x in v:
+                visit(x)
+        else:
+            found.update(sizes.names(v))
+
+    for v in attrs.values():
+        visit(v)
+    return found
+
+
+def _title(stored: list[str], unit: Unit) -> str:
+    """A kernel is called after what it leaves behind."""
+    names = [n for n in dict.fromkeys(stored)]
+    return "_and_".join(names[:3]) + (f"_and_{len(names) - 3}_more" if len(names) > 3 else "")
+
+
+def plan(graph: Graph, target: Target) -> Plan:
+    """The program of `graph` for `target`, with its calling record."""
+    return Planner(graph, target).plan()
+
