@@ -14,7 +14,7 @@ import numpy as np
 class DType:
     """An element type. `name` is TensorFlow's ("float32"), `short` the IR's ("f32"), `kind` one of "biufc"."""
 
-    __slots__ = ("name", "short", "np", "kind", "bits")
+    __slots__ = ("bits", "kind", "name", "np", "short")
 
     def __init__(self, name: str, short: str, numpy_type: Any, kind: str, bits: int) -> None:
         self.name, self.short, self.kind, self.bits = name, short, kind, bits
@@ -162,6 +162,8 @@ def as_dtype(x: Any) -> DType:
     except (KeyError, TypeError):
         pass
     try:
-        return _known[np.dtype(x)]
+        if x is not None:  # NumPy reads None as float64
+            return _known[np.dtype(x)]
     except (KeyError, TypeError):
-        raise TypeError(f"Cannot convert the argument `type_value`: {x!r} to a tapejit DType; write for example tf.float32 or 'float32'.") from None
+        pass
+    raise TypeError(f"Cannot convert the argument `type_value`: {x!r} to a tapejit DType; write for example tf.float32 or 'float32'.")

@@ -24,7 +24,8 @@ class Quotient:
     bottom: Dim
 
     def __str__(self) -> str:
-        return f"({self.top}) // ({self.bottom})" if isinstance(self.bottom, Size) else f"({self.top}) // {self.bottom}"
+        top, bottom = (str(d) if str(d).isidentifier() or str(d).isdigit() else f"({d})" for d in (self.top, self.bottom))
+        return f"{top} // {bottom}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ Monomial = tuple[Atom, ...]
 class Size:
     """A polynomial: a sum of integer coefficients times products of atoms. Immutable, hashable, compared by value."""
 
-    __slots__ = ("terms", "_hash")
+    __slots__ = ("_hash", "terms")
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms: dict[Monomial, int] = {m: c for m, c in terms.items() if c}
@@ -100,7 +101,7 @@ class Size:
     def __str__(self) -> str:
         out = ""
         for m, c in sorted(self.terms.items(), key=lambda t: (-len(t[0]), [str(a) for a in t[0]])):
-            factors = [_factor(a, len(m) > 1 or abs(c) != 1) for a in m]
+            factors = [_factor(a, len(m) > 1 or c != 1) for a in m]  # -(a // b) is not -a // b
             body = " * ".join(([str(abs(c))] if abs(c) != 1 or not m else []) + factors)
             out += (" - " if c < 0 else " + ") + body if out else ("-" if c < 0 else "") + body
         return out
@@ -268,7 +269,7 @@ def evaluate(d: Dim, env: Mapping[str, int]) -> int:
 def solve(d: Dim, value: int, env: Mapping[str, int]) -> tuple[str, int] | None:
     """The one unknown name in `d` and its value such that `d == value`, or None if `d` is no linear equation in it.
 
-    ValueError if there is no whole number that satisfies the equation.
+    ValueError if there is no size, a whole number from 0 on, that satisfies the equation.
     """
     rest = substitute(d, env)
     if not isinstance(rest, Size):
@@ -277,8 +278,8 @@ def solve(d: Dim, value: int, env: Mapping[str, int]) -> tuple[str, int] | None:
     if len(linear) != 1 or len(rest.terms) > 2 or (len(rest.terms) == 2 and () not in rest.terms):
         return None
     (name, coefficient), constant = linear[0], rest.terms.get((), 0)
-    if (value - constant) % coefficient:
-        raise ValueError(f"{d} == {value} has no whole solution")
+    if (value - constant) % coefficient or (value - constant) // coefficient < 0:
+        raise ValueError(f"{d} == {value} has no whole solution from 0 on")
     return str(name), (value - constant) // coefficient
 
 
@@ -286,7 +287,7 @@ def parse(expression: ast.expr | str) -> Dim:
     """Read a dim printed by `str`. ValueError for anything that is not a size."""
     node = ast.parse(expression, mode="eval").body if isinstance(expression, str) else expression
     match node:
-        case ast.Constant(value=int(v)):
+        case ast.Constant(value=int(v)) if not isinstance(v, bool):
             return v
         case ast.Name(id=name):
             return named(name)

@@ -62,10 +62,13 @@ class Builder:
         outs = tuple(Value(self.names.fresh(name or op.name), t) for t in types)
         self.graph.body.append(Node(op, args, attrs, outs, place, tapes))
         self.graph.guards.extend(g for g in assumed if g not in self.graph.guards)
-        if op is structure.assign:
-            cell = attrs["cell"]
+        written = [attrs["cell"]] if op is structure.assign else []
+        for g in attrs.values():
+            if isinstance(g, Graph):
+                written += structure.cells_written(g)
+        for cell in written:
             self._version[cell] = self._version.get(cell, 0) + 1
-        elif key is not None:
+        if key is not None:
             self._made[key] = outs
         return outs
 
@@ -83,6 +86,8 @@ class Builder:
         return self.emit(structure.constant, (), {"value": value.value, "dtype": value.dtype}, place=place, name=name)[0]
 
     def _key(self, op: Op, args: tuple[Operand, ...], attrs: dict[str, Any]) -> Any:
+        if any(isinstance(a, Graph) for a in attrs.values()):
+            return None  # what a nested graph reads may have changed, what it writes would be written once
         version = self._version.get(attrs["cell"], 0) if op is structure.read else 0
         try:
             key = (op, tuple(a if isinstance(a, Literal) else id(a) for a in args), tuple(sorted((k, _exact(v)) for k, v in attrs.items())), version)
@@ -93,7 +98,7 @@ class Builder:
 
     def _folded(self, op: Op, args: tuple[Operand, ...], attrs: dict[str, Any], types: tuple[Type, ...]) -> Any:
         """`constant` in place of a pure op all of whose operands are literals."""
-        if op.effect or len(types) != 1 or not args or types[0].shape or types[0].dtype.kind == "c":
+        if op.effect or op.binds_size or len(types) != 1 or not args or types[0].shape or types[0].dtype.kind == "c":
             return None
         if not all(isinstance(a, Literal) for a in args) or any(not sizes.is_known([d]) for a in attrs.values() for d in _flat(a)):
             return None
@@ -108,8 +113,6 @@ def _flat(value: Any) -> list[Any]:
 
 def _exact(value: Any) -> Any:
     """An attribute as a key that tells 1 from 1.0 and True."""
-    if isinstance(value, Graph):
-        return ("graph", id(value))
     if isinstance(value, tuple):
         return ("tuple", *(_exact(v) for v in value))
     return (type(value).__name__, repr(value) if isinstance(value, float) else str(value))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html as escape
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TextIO
 
 from tapejit.core import dtypes
@@ -59,8 +59,9 @@ def ansi(text: str) -> str:
 
 def html(text: str) -> str:
     """`text` as a `<pre>` element for a notebook."""
-    quoted: Callable[[str], str] = lambda part: escape.escape(part, quote=False)  # noqa: E731
-    return f'<pre style="line-height:1.3">{"".join(f"""<span style="{_STYLES[kind][1]}">{quoted(part)}</span>""" if kind else quoted(part) for kind, part in _parts(text))}</pre>'
+    quoted = ((kind, escape.escape(part, quote=False)) for kind, part in _parts(text))
+    inside = "".join(f'<span style="{_STYLES[kind][1]}">{part}</span>' if kind else part for kind, part in quoted)
+    return f'<pre style="line-height:1.3">{inside}</pre>'
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:

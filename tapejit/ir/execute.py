@@ -5,8 +5,8 @@ In: text, NumPy arrays, a mapping of cells (updated) and one of constants; out: 
 """
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import linecache
 import textwrap
@@ -47,7 +47,12 @@ def load(text: str, state: MutableMapping[str, Any], consts: Mapping[str, Any]) 
     namespace |= {short: _DTypeName(dtype) for short, dtype in dtypes.BY_SHORT.items()}
     namespace |= {"min": _smaller_or(namespace.get("min"), min), "max": _smaller_or(namespace.get("max"), max)}
     namespace |= {"inf": float("inf"), "nan": float("nan"), "size": lambda x, axis: x.array.shape[axis]}
-    namespace |= {"dim": _dim, "constant": _constant, "state": _State(state), "const": SimpleNamespace(**{k: Array(np.asarray(v)) for k, v in consts.items()})}
+    namespace |= {
+        "dim": _dim,
+        "constant": _constant,
+        "state": _State(state),
+        "const": SimpleNamespace(**{k: Array(np.asarray(v)) for k, v in consts.items()}),
+    }
     exec(compile(tree, file, "exec", flags=__future__.annotations.compiler_flag, dont_inherit=True), namespace)
     (definition,) = tree.body
     assert isinstance(definition, ast.FunctionDef)
@@ -63,7 +68,7 @@ class Array:
         self.array, self.literal, self.turned = array, literal, turned
 
     @property
-    def T(self) -> Array:  # noqa: N802
+    def T(self) -> Array:
         """For `x.T @ y`: the same array with a mark that the product takes as a transpose."""
         return Array(self.array, self.literal, not self.turned)
 
@@ -86,7 +91,17 @@ def _infix(symbol: str, swapped: bool) -> Callable[[Any, Any], Any]:
 
 
 for _node, _symbol in SYMBOLS.items():
-    _name = {"BitAnd": "and", "BitOr": "or", "BitXor": "xor", "Mult": "mul", "MatMult": "matmul", "Div": "truediv", "LtE": "le", "GtE": "ge", "NotEq": "ne"}
+    _name = {
+        "BitAnd": "and",
+        "BitOr": "or",
+        "BitXor": "xor",
+        "Mult": "mul",
+        "MatMult": "matmul",
+        "Div": "truediv",
+        "LtE": "le",
+        "GtE": "ge",
+        "NotEq": "ne",
+    }
     _method = _name.get(_node.__name__, _node.__name__.lower())
     setattr(Array, f"__{_method}__", _infix(_symbol, False))
     if not issubclass(_node, ast.cmpop):
@@ -181,6 +196,8 @@ def _constant(value: Any, dtype: Any = None) -> Array:
 class _State:
     """`state.w` reads a cell and `state.w = x` writes it."""
 
+    _cells: MutableMapping[str, Any]
+
     def __init__(self, cells: MutableMapping[str, Any]) -> None:
         object.__setattr__(self, "_cells", cells)
 
@@ -188,7 +205,11 @@ class _State:
         return Array(np.asarray(self._cells[name]))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._cells[name] = value.array if isinstance(value, Array) else _literal(number(value, dtypes.bool_ if isinstance(value, bool) else dtypes.float32)).array
+        self._cells[name] = (
+            value.array
+            if isinstance(value, Array)
+            else _literal(number(value, dtypes.bool_ if isinstance(value, bool) else dtypes.float32)).array
+        )
 
 
 class _Tape:
@@ -207,11 +228,15 @@ class _Tape:
         """Changes nothing that is computed."""
 
     def gradient(self, targets: Any, sources: Any, output_gradients: Any = None) -> NoReturn:
-        raise NotImplementedError(f"{self.name}.gradient: run the pass `differentiate` on the graph and print it again, then the text computes gradients")
+        raise NotImplementedError(
+            f"{self.name}.gradient: run the pass `differentiate` on the graph and print it again, then the text computes gradients"
+        )
 
 
 def _tapes(tree: ast.Module) -> set[str]:
     found = {i.context_expr.id for n in ast.walk(tree) if isinstance(n, ast.With) for i in n.items if isinstance(i.context_expr, ast.Name)}
     return found | {
-        n.value.id for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in ("watch", "gradient") and isinstance(n.value, ast.Name)
+        n.value.id
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Attribute) and n.attr in ("watch", "gradient") and isinstance(n.value, ast.Name)
     }

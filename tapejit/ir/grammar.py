@@ -42,7 +42,7 @@ def _by_symbol(count: int) -> dict[str, Op]:  # `count` makes a new table once o
     return table
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def defaults(op: Op) -> dict[str, Any]:
     """The attributes of an op that may be left out, with what they then are: the keyword defaults of its `infer`."""
     listed = inspect.signature(op.infer).parameters.values()
@@ -118,7 +118,7 @@ class Binding:
 
 
 def _grouped(d: Dim) -> str:
-    return str(d) if isinstance(d, int) and d >= 0 or str(d).isidentifier() else f"({d})"
+    return str(d) if (isinstance(d, int) and d >= 0) or str(d).isidentifier() else f"({d})"
 
 
 def bindings(graph: Graph, known: Iterable[str] = ()) -> list[Binding]:

@@ -61,7 +61,7 @@ def bind_sizes(graph: Graph, shapes: list[tuple[int, ...]], cell_shapes: Mapping
                     try:
                         solved = sizes.solve(d, n, env)
                     except ValueError:
-                        solved = None
+                        raise InvalidArgumentError(f"{graph.name}: {name} of shape {list(shape)} has an axis of size {n}, which {d} cannot be") from None
                     if solved is not None:
                         env.setdefault(*solved)
     for name, dims, shape in pairs:

@@ -23,9 +23,9 @@ from tapejit.ir.builder import Builder, number
 from tapejit.ir.grammar import SYMBOLS, TRANSPOSES, Equalities, bindings, defaults, infix_op, natural_dtype
 from tapejit.ir.graph import Graph, Literal, Node, Operand, Value
 from tapejit.ir.names import is_reserved
-from tapejit.ir.op import OPS, Op
+from tapejit.ir.op import OPS
 
-_PLACE = re.compile(r"\s#\s*(\S.*):(\d+)\s*$")
+_PLACE = re.compile(r".*\s#\s*(\S.*):(\d+)\s*$")  # the last "#": a string may hold another
 _STRUCTURE = (structure.read, structure.assign, structure.const, structure.watch, structure.gradient)  # have a syntax of their own
 
 
@@ -37,7 +37,9 @@ def parse(text: str) -> Graph:
     except SyntaxError as e:
         raise InvalidArgumentError(f"line {e.lineno}: this is no Python: {e.msg}: {(e.text or '').strip()}") from None
     if len(body) != 1 or not isinstance(body[0], ast.FunctionDef):
-        raise InvalidArgumentError(f"the text of a graph is one `def`, got {len(body)} statements: {', '.join(type(s).__name__ for s in body)}")
+        raise InvalidArgumentError(
+            f"the text of a graph is one `def`, got {len(body)} statements: {', '.join(type(s).__name__ for s in body)}"
+        )
     return _Parser(source.split("\n")).function(body[0], None)
 
 
@@ -73,8 +75,8 @@ class _Parser:
 
     def place(self, node: ast.stmt) -> Place | None:
         """The place behind the last row of a line, or of the head of a `def`."""
-        row = node.body[0].lineno - 1 if isinstance(node, ast.FunctionDef) else node.end_lineno or node.lineno
-        found = _PLACE.search(self.rows[max(row, node.lineno) - 1])
+        row = (node.returns.end_lineno if node.returns else None) if isinstance(node, ast.FunctionDef) else node.end_lineno
+        found = _PLACE.match(self.rows[(row or node.lineno) - 1])
         return Place(found[1], int(found[2])) if found else None
 
     # ------------------------------------------------------------------------------------- functions
@@ -84,7 +86,14 @@ class _Parser:
             graph.cells, graph.consts = outer.graph.cells, outer.graph.consts
         scope = _Scope(graph, outer)
         arguments = definition.args
-        if arguments.vararg or arguments.kwarg or arguments.kwonlyargs or arguments.defaults or arguments.posonlyargs or definition.decorator_list:
+        if (
+            arguments.vararg
+            or arguments.kwarg
+            or arguments.kwonlyargs
+            or arguments.defaults
+            or arguments.posonlyargs
+            or definition.decorator_list
+        ):
             self.fail(definition, "a graph has plain parameters with types and nothing more: `def f(x: f32[3]) -> f32:`")
         for a in arguments.args:
             if a.annotation is None:
@@ -125,7 +134,9 @@ class _Parser:
         """Take in a line of the head of a function; False if `s` is none."""
         graph = scope.graph
         match s:
-            case ast.AnnAssign(target=ast.Attribute(value=ast.Name(id="state" | "const" as kind), attr=name), annotation=annotation, value=None):
+            case ast.AnnAssign(
+                target=ast.Attribute(value=ast.Name(id="state" | "const" as kind), attr=name), annotation=annotation, value=None
+            ):
                 if scope.outer is not None:
                     self.fail(s, f"{kind}.{name} has to be declared in the outermost function")
                 declared = graph.cells if kind == "state" else graph.consts
@@ -188,7 +199,10 @@ class _Parser:
             case ast.Expr(value=ast.Call() as value):
                 self.finish(self.operation(value, scope, s), [], None, scope, tapes, s)
             case _:
-                self.fail(s, f"{type(s).__name__} is no line of a graph; expected `name: type = op(...)`, `state.x = y`, `with tape:` or a nested `def`")
+                self.fail(
+                    s,
+                    f"{type(s).__name__} is no line of a graph; expected `name: type = op(...)`, `state.x = y`, `with tape:` or a nested `def`",
+                )
 
     def finish(self, node: Node, names: list[str], written: Type | None, scope: _Scope, tapes: tuple[str, ...], s: ast.stmt) -> None:
         """Infer the types of a line, compare with what is written, and add it."""
@@ -237,11 +251,15 @@ class _Parser:
                 if cell is not None:
                     return Node(structure.watch, (), attrs | {"cell": cell}, ())
                 return Node(structure.watch, (self.value(watched, scope),), attrs | {"cell": ""}, ())
-            case ast.Call(func=ast.Attribute(value=tape, attr="gradient"), args=[ast.List(elts=targets), ast.List(elts=sources)], keywords=keywords):
+            case ast.Call(
+                func=ast.Attribute(value=tape, attr="gradient"), args=[ast.List(elts=targets), ast.List(elts=sources)], keywords=keywords
+            ):
                 return self.gradient(self.tape(tape), targets, sources, keywords, scope, s)
             case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
                 return self.call(name, args, keywords, scope, s)
-        self.fail(s, f"`{ast.unparse(e)}` is no right side of a line; expected `op(...)`, `x + y`, `state.x` or `tape.gradient([...], [...])`")
+        self.fail(
+            s, f"`{ast.unparse(e)}` is no right side of a line; expected `op(...)`, `x + y`, `state.x` or `tape.gradient([...], [...])`"
+        )
 
     def infix(self, operator: ast.AST, left: ast.expr, right: ast.expr, scope: _Scope, s: ast.stmt) -> Node:
         symbol = SYMBOLS.get(type(operator), type(operator).__name__)
@@ -274,7 +292,9 @@ class _Parser:
         attrs = {k: self.attribute(v, scope) for k, v in given.items()}
         return Node(op, tuple(self.operands(args, scope, s)), attrs | {k: v for k, v in defaults(op).items() if k not in attrs}, ())
 
-    def gradient(self, tape: str, targets: list[ast.expr], sources: list[ast.expr], keywords: list[ast.keyword], scope: _Scope, s: ast.stmt) -> Node:
+    def gradient(
+        self, tape: str, targets: list[ast.expr], sources: list[ast.expr], keywords: list[ast.keyword], scope: _Scope, s: ast.stmt
+    ) -> Node:
         if not targets or not sources:
             self.fail(s, "tape.gradient needs at least one target and one source")
         match keywords:
@@ -366,7 +386,9 @@ class _Parser:
         kind = ranks.index("b" if isinstance(value, bool) else "i" if isinstance(value, int) else "f" if isinstance(value, float) else "c")
         allowed = "i" if dtype.kind == "u" else dtype.kind
         if kind > ranks.index(allowed) or (kind == 0) != (allowed == "b") or (allowed == "i" and not dtype.min <= value <= dtype.max):
-            wanted = {"b": "True or False", "f": "a real number", "c": "a number"}.get(allowed, f"a whole number from {dtype.min} to {dtype.max}" if allowed == "i" else "")
+            wanted = {"b": "True or False", "f": "a real number", "c": "a number"}.get(
+                allowed, f"a whole number from {dtype.min} to {dtype.max}" if allowed == "i" else ""
+            )
             self.fail(s, f"{value} is no {dtype.short}, which is {wanted}; write its dtype, for example f32({value})")
         return number(value, dtype).value
 

@@ -208,4 +208,6 @@ def attribute(value: Any, functions: dict[int, str] | None = None) -> str:
             return f"[{', '.join(attribute(v, functions) for v in value)}]"
     if value is Ellipsis:
         return "..."
-    raise InternalError(f"an attribute of type {type(value).__name__} has no text: {value!r}; use numbers, strings, dtypes, sizes, tuples or graphs")
+    raise InternalError(
+        f"an attribute of type {type(value).__name__} has no text: {value!r}; use numbers, strings, dtypes, sizes, tuples or graphs"
+    )

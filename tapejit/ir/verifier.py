@@ -5,10 +5,12 @@ In: a graph, and optionally the graph it was made from; out: the same graph, or 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NoReturn
 
 from tapejit.core import sizes
 from tapejit.core.errors import InternalError
+from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir import structure
 from tapejit.ir.builder import Builder
@@ -36,7 +38,7 @@ class _Scope:
         self.graph = graph
         self.values: set[int] = set(outer.values) if outer else set()
         self.sizes: set[str] = set(outer.sizes) if outer else set()
-        self.guards = [*(outer.guards if outer else ()), *graph.guards]
+        self.guards: list[tuple[Dim, Dim]] = [*(outer.guards if outer else ()), *graph.guards]
         self.equal = Equalities(self.guards)
 
 
@@ -126,7 +128,11 @@ class _Check:
             if type(a.value) is not kinds[a.dtype.kind]:
                 self.fail(scope.graph, node, f"the literal {a.value!r} is no {a.dtype.short}")
         elif not isinstance(a, Value):
-            self.fail(scope.graph, node, f"operand {a!r} is neither a value nor a literal")
+            self.fail(
+                scope.graph,
+                None,
+                f"operand {a!r} of {node.op.name} ({', '.join(o.name for o in node.outs)}) is neither a value nor a literal",
+            )
         elif id(a) not in scope.values:
             self.fail(scope.graph, node, f"{a.name} is used before it is defined")
 
@@ -146,7 +152,9 @@ class _Check:
         if node.op is structure.const and self.root.consts[attrs["const"]] != attrs["type"]:
             self.fail(graph, node, f"const.{attrs['const']} is declared as {self.root.consts[attrs['const']]}, but read as {attrs['type']}")
         if node.op is structure.assign and not _assignable(self.root.cells[attrs["cell"]], node.args[0].type):
-            self.fail(graph, node, f"state.{attrs['cell']} is declared as {self.root.cells[attrs['cell']]}, but assigned {node.args[0].type}")
+            self.fail(
+                graph, node, f"state.{attrs['cell']} is declared as {self.root.cells[attrs['cell']]}, but assigned {node.args[0].type}"
+            )
 
 
 def _assignable(declared: Type, new: Type) -> bool:
@@ -181,7 +189,7 @@ def _check_order(before: Graph, after: Graph) -> None:
     old_effects, new_effects = _effects(before), _effects(after)
     position = {key: i for i, key in enumerate(old_effects)}
     common = [key for key in new_effects if key in position]
-    for a, b in zip(common, common[1:], strict=False):
+    for a, b in itertools.pairwise(common):
         if position[a] > position[b]:
             raise InternalError(f"{after.name}: `{b[-1]}` came before `{a[-1]}`, now it comes after")
 
