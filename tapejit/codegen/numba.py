@@ -62,10 +62,11 @@ _OURS = {
 def module(program: Program) -> str:
     """The whole module's text."""
     kernels = program.kernels()
+    brain = any(b.dtype is dtypes.bfloat16 for b in program.buffers.values())
     parts = [
         f'"""{program.name}"""',
-        "import math\n\nimport numpy as np\nfrom numba import njit, prange",
-        "\n".join(f"{d.short} = np.{_name_of(d)}" for d in _dtypes(kernels)),
+        "import math\n\n" + ("import ml_dtypes\n" if brain else "") + "import numpy as np\nfrom numba import njit, prange",
+        "\n".join(f"{d.short} = np.{_numpy_name(d)}" for d in _dtypes(kernels)),
     ]
     used = {name for k in kernels for e in expressions(k.body) for name in _own(e)}
     parts += [f"@njit\n{_OURS[name]}" for name in _OURS if name in used]
@@ -74,13 +75,19 @@ def module(program: Program) -> str:
     return "\n\n\n".join(p for p in parts if p) + "\n"
 
 
-def _name_of(d: DType) -> str:
-    return "float32" if d.kind == "f" and d.bits == 16 else "bool_" if d.kind == "b" else d.name
+def _numpy_name(d: DType) -> str:
+    return "bool_" if d.kind == "b" else d.name
+
+
+def _half(d: DType) -> bool:
+    return d.kind == "f" and d.bits == 16
 
 
 def _dtypes(kernels: list[Kernel]) -> list[DType]:
-    found = {p.dtype for k in kernels for p in k.params} | {e.dtype for k in kernels for s in expressions(k.body) for e in expr.walk(s)}
-    return [d for d in dtypes.ALL if d in found or d is dtypes.int64]
+    """The dtypes in which something is computed."""
+    found = {p.dtype for k in kernels for p in k.params} | {x.dtype for k in kernels for e in expressions(k.body) for x in expr.walk(e)}
+    found = {dtypes.float32 if _half(d) else d for d in found}
+    return [d for d in dtypes.ALL if d in found]
 
 
 def _own(e: Expr) -> set[str]:
@@ -113,7 +120,7 @@ def expression(e: Expr) -> str:
         return e.name
     if isinstance(e, Load):
         element = f"{e.buffer}[{', '.join(expression(i) for i in e.index) or '()'}]"
-        return f"f32({element})" if e.dtype.bits == 16 and e.dtype.kind == "f" else element
+        return f"f32({element})" if _half(e.dtype) else element
     if isinstance(e, Reduce):
         raise NotImplementedError("a reduction inside an expression; the schedule lowers it into a loop")
     assert isinstance(e, Call)
@@ -199,7 +206,7 @@ def _mulhi(args: tuple[Expr, ...]) -> str:
 
 
 def _register(d: DType) -> str:
-    return "f32" if d.kind == "f" and d.bits < 64 else d.short
+    return "f32" if _half(d) else d.short
 
 
 def _one(d: DType) -> str:
@@ -302,7 +309,7 @@ class _Host:
     def _empty(self, name: str) -> str:
         b = self.program.buffers[name]
         shape = ", ".join(map(str, b.shape)) + ("," if len(b.shape) == 1 else "")
-        return f"np.empty(({shape}), np.{b.dtype.name if b.dtype.kind != 'b' else 'bool_'})"
+        return f"np.empty(({shape}), {'ml_dtypes.bfloat16' if b.dtype is dtypes.bfloat16 else 'np.' + _numpy_name(b.dtype)})"
 
     def steps(self, steps: tuple[Step, ...], depth: int) -> list[str]:
         return [line for s in steps for line in self.step(s, depth)] or ["    " * depth + "pass"]
