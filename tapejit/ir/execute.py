@@ -45,7 +45,8 @@ def load(text: str, state: MutableMapping[str, Any], consts: Mapping[str, Any]) 
     namespace: dict[str, Any] = {name: _operation(op) for name, op in OPS.items()}
     namespace |= {name: _Tape(name) for name in _tapes(tree)}
     namespace |= {short: _DTypeName(dtype) for short, dtype in dtypes.BY_SHORT.items()}
-    namespace |= {"min": _smaller_or(namespace.get("min"), min), "max": _smaller_or(namespace.get("max"), max)}
+    for python in (min, max, complex):
+        namespace[python.__name__] = _python_or(python, namespace.get(python.__name__))
     namespace |= {"inf": float("inf"), "nan": float("nan"), "size": lambda x, axis: x.array.shape[axis]}
     namespace |= {
         "dim": _dim,
@@ -172,11 +173,12 @@ class _DTypeName:
         return Type(self.dtype, tuple(map(_attribute, shape if isinstance(shape, tuple) else (shape,))))
 
 
-def _smaller_or(op: Callable[..., Any] | None, python: Callable[..., Any]) -> Callable[..., Any]:
-    """`min` and `max` of two sizes are Python's; with one operand they are the ops of that name."""
+def _python_or(python: Callable[..., Any], op: Callable[..., Any] | None) -> Callable[..., Any]:
+    """`min` and `max` of two sizes and `complex` of two bare numbers are Python's; otherwise they are the ops of those names."""
 
     def either(*operands: Any, **attrs: Any) -> Any:
-        if len(operands) == 2 and not attrs:
+        numbers = python is not complex or not any(isinstance(x, Array) for x in operands)
+        if len(operands) == 2 and not attrs and numbers:
             return python(*map(_attribute, operands))
         if op is None:
             raise NameError(f"there is no op called {python.__name__}")

@@ -444,8 +444,6 @@ class _Parser:
                         return s.functions[name]
             case ast.Subscript(value=ast.Name(id=short)) if short in dtypes.BY_SHORT:
                 return self.type(e)
-            case ast.Call(func=ast.Name(id="slice"), args=[start, stop, step]):
-                return slice(*(self.attribute(v, scope) for v in (start, stop, step)))
             case ast.Call(func=ast.Name(id=short)) if short in dtypes.BY_SHORT:
                 return self.literal(e, dtypes.BY_SHORT[short], ast.Expr(e, lineno=e.lineno))
         return self.size(e, scope)

@@ -113,8 +113,12 @@ def _operand(x: Operand, bare: DType) -> str:
     """An operand; a literal is bare where the line gives it its dtype, and always where it is True or False."""
     if isinstance(x, Value):
         return x.name
-    number = number_text(x.value, x.dtype)
-    return number if x.dtype is bare or x.dtype is dtypes.bool_ else f"{x.dtype.short}({number})"
+    return number_text(x.value, x.dtype) if x.dtype is bare or x.dtype is dtypes.bool_ else _typed(x)
+
+
+def _typed(x: Literal) -> str:
+    """`i64(3)`: a literal with its dtype."""
+    return f"{x.dtype.short}({number_text(x.value, x.dtype)})"
 
 
 def _right_side(node: Node, functions: dict[int, str]) -> str:
@@ -138,6 +142,9 @@ def _right_side(node: Node, functions: dict[int, str]) -> str:
     if op is structure.gradient:
         return _gradient(attrs, args)
     given = {k: v for k, v in attrs.items() if not is_default(op, k, v)}
+    literals = [a for a in node.args if isinstance(a, Literal)]
+    if args and len(literals) == len(args):
+        args[0] = _typed(literals[0])  # so that Python, too, takes it for an op: `complex(f32(1.0), 2.0)`
     infix = _infix(node, args, given)
     return infix if infix is not None else _call(op.name, args, given, functions)
 
@@ -197,11 +204,9 @@ def attribute(value: Any, functions: dict[int, str] | None = None) -> str:
         case Type():
             return str(value) if value.shape else f"{value}[()]"  # a bare `f32` is the dtype
         case Literal():
-            return f"{value.dtype.short}({number_text(value.value, value.dtype)})"
+            return _typed(value)
         case Graph():
             return (functions or {}).get(id(value), identifier(value.name))
-        case slice():
-            return f"slice({', '.join(attribute(v, functions) for v in (value.start, value.stop, value.step))})"
         case tuple():
             return f"({_listed([attribute(v, functions) for v in value])})"
         case list():

@@ -45,7 +45,7 @@ class _Scope:
 class _Check:
     def __init__(self, root: Graph) -> None:
         self.root = root
-        self.names: dict[str, str] = {}  # name -> the line that defines it
+        self.names: dict[str, Node | Graph] = {}  # name -> the node whose result, or the graph whose parameter it is
         self.defined: set[int] = set()
         self.tapes: set[str] = set()
         self.seen: set[int] = set()  # nested graphs, which several nodes may share
@@ -64,24 +64,26 @@ class _Check:
         for types in ([p.type for p in graph.params], graph.cells.values(), graph.consts.values()):
             scope.sizes |= {n for t in types for d in t.shape for n in sizes.names(d)}
         for p in graph.params:
-            self.define(p, f"a parameter of {graph.name}", scope, None)
+            self.define(p, graph, scope)
         for node in graph.body:
             self.node(node, scope)
         for r in graph.results:
             if not isinstance(r, Value) or id(r) not in scope.values:
                 self.fail(graph, None, f"result {getattr(r, 'name', r)} is not defined")
 
-    def define(self, value: Value, by: str, scope: _Scope, node: Node | None, size: bool = False) -> None:
-        name = value.name
+    def define(self, value: Value, by: Node | Graph, scope: _Scope) -> None:
+        name, node = value.name, by if isinstance(by, Node) else None
         if id(value) in self.defined:
             self.fail(scope.graph, node, f"{name} is defined twice")
         if name in self.names:
-            self.fail(scope.graph, node, f"two values are called {name}: the other is {self.names[name]}")
+            other = self.names[name]
+            described = f"`{line(other)}`" if isinstance(other, Node) else f"a parameter of {other.name}"
+            self.fail(scope.graph, node, f"two values are called {name}: the other is {described}")
         if not name.isidentifier() or is_reserved(name):
             self.fail(scope.graph, node, f"{name!r} is no name that a value may have")
         if name in self.tapes:
             self.fail(scope.graph, node, f"{name} is the name of a tape")
-        if name in scope.sizes and not size:
+        if name in scope.sizes and not (node is not None and node.op.binds_size):
             self.fail(scope.graph, node, f"{name} is the name of a size")
         self.defined.add(id(value))
         self.names[name] = by
@@ -120,7 +122,7 @@ class _Check:
         for v in node.outs:
             if node.op.binds_size:
                 scope.sizes.add(v.name)
-            self.define(v, f"`{line(node)}`", scope, node, size=node.op.binds_size)
+            self.define(v, node, scope)
 
     def operand(self, a: Operand, node: Node, scope: _Scope) -> None:
         if isinstance(a, Literal):

@@ -41,7 +41,7 @@ def rejected(lines: str, head: str = HEAD, end: str = "    return x\n") -> str:
         ("z: f32[4] = state.w", "line 4: state.w is declared as f32[3], but the text says f32[4]"),
         ("state.v = y", "line 4: unknown name state.v; did you mean state.w?"),
         ("state.w: f32[3]", "line 4: state.w is declared twice"),
-        ("mean: f32[3] = tanh(y)\nsum: f32[3] = tanh(y)", "line 5: sum means something else in the text of a graph; write sum_"),
+        ("size_: f32[3] = tanh(y)\nsum: f32[3] = tanh(y)", "line 5: sum means something else in the text of a graph; write sum_"),
         ("B: f32[3] = tanh(y)", "line 4: B is the name of a size"),
         ("z: f32[4] = full(shape=(N,), value=1.0, dtype=f32)", "line 4: unknown size or function N"),
         ("z: f32[B, 3] = tanh(x + y)", "line 4: expected the name of a value, got `x + y`; one line is one op"),
