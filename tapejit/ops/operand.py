@@ -12,6 +12,7 @@ from tapejit.core import dtypes
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.ops import elementwise as e
+from tapejit.ops.indexing import getitem
 from tapejit.ops.matmul import matmul
 
 
@@ -100,6 +101,9 @@ class Operand:
 
     def __ge__(self, o: Any) -> Any:
         return e.greater_equal(self, o)
+
+    def __getitem__(self, key: Any) -> Any:
+        return getitem(self, key)
 
     def __invert__(self) -> Any:
         return e.logical_not(self) if self.dtype is dtypes.bool_ else e.bitwise_not(self)

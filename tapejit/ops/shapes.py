@@ -1,14 +1,16 @@
-"""Reshape and transpose: the same elements in another arrangement."""
+"""Reshape, transpose, tile: the same elements in another arrangement; `identity` and `ensure_shape` in the one they have."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from tapejit.core import sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
-from tapejit.ir.op import Op, register
+from tapejit.ir.op import OPS, Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 
@@ -35,6 +37,7 @@ class Reshape(Op):
 
     name = "reshape"
     on_sizes = True
+    view = True
 
     def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:
         try:
@@ -69,6 +72,7 @@ class Transpose(Op):
     """Axis k of the result is axis `perm[k]` of the operand (`tf.transpose`)."""
 
     name = "transpose"
+    on_sizes = True
 
     def infer(self, x: Type, *, perm: tuple[int, ...]) -> Type:
         if sorted(perm) != list(range(x.rank)):
@@ -89,4 +93,90 @@ class Transpose(Op):
             yield (draw(shape, kinds="biuf"),), {"perm": perm}
 
 
-reshape, transpose = register(Reshape()), register(Transpose())
+class Tile(Op):
+    """The operand repeated `multiples[k]` times along axis k (`tf.tile`)."""
+
+    name = "tile"
+    on_sizes = True
+
+    def infer(self, x: Type, *, multiples: tuple[Dim, ...]) -> Type:
+        if len(multiples) != x.rank:
+            raise ValueError(f"tile of {x}: multiples need {x.rank} entries, got {len(multiples)}")
+        if any(isinstance(m, int) and m < 0 for m in multiples):
+            raise ValueError(f"tile of {x}: multiples must not be negative, got {list(multiples)}")
+        return x.with_shape(tuple(d * m for d, m in zip(x.shape, multiples, strict=True)))
+
+    def eager(self, x: Any, *, multiples: tuple[int, ...]) -> Any:
+        if len(multiples) != x.ndim or min(multiples, default=0) < 0:
+            raise ValueError(f"tile: multiples need {x.ndim} entries, none negative, got {list(multiples)}")
+        return np.tile(x, multiples)
+
+    def vjp(self, g: Any, z: Any, x: Any, *, multiples: tuple[Dim, ...]) -> tuple[Any, ...]:
+        def rule() -> Any:
+            apart = reshape(g, shape=tuple(d for pair in zip(multiples, x.dims, strict=True) for d in pair))
+            return OPS["sum"](apart, axis=tuple(range(0, 2 * len(multiples), 2)))
+
+        return (rule,)
+
+    def at(self, index: tuple[Expr, ...], x: Any, *, multiples: tuple[Dim, ...]) -> Expr:
+        return x[tuple(i if isinstance(m, int) and m == 1 else i % expr.of_dim(d) for i, m, d in zip(index, multiples, x.dims, strict=True))]
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        for shape, multiples in [((2, 3), (2, 1)), ((3,), (3,)), ((), ()), ((1, 2), (2, 2)), ((2,), (0,)), ((0, 2), (2, 1))]:
+            yield (draw(shape, kinds="biuf"),), {"multiples": multiples}
+
+
+class Identity(Op):
+    """The operand itself, as a value of its own (`tf.identity`)."""
+
+    name = "identity"
+    on_sizes = True
+
+    def infer(self, x: Type) -> Type:
+        return x
+
+    def eager(self, x: Any) -> Any:
+        return x
+
+    def vjp(self, g: Any, z: Any, x: Any) -> tuple[Any, ...]:
+        return (lambda: g,)
+
+    def at(self, index: tuple[Expr, ...], x: Any) -> Expr:
+        return x[index]
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        for shape in ((2, 3), (), (0,)):
+            yield (draw(shape, kinds="biuf"),), {}
+
+
+class EnsureShape(Op):
+    """The operand itself, from here on known to have `shape`; ValueError if it has not (`tf.ensure_shape`)."""
+
+    name = "ensure_shape"
+    on_sizes = True
+
+    def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:
+        if len(shape) != x.rank:
+            raise ValueError(f"Shape of tensor {list(map(str, x.shape))} is not compatible with expected shape {list(map(str, shape))}.")
+        try:
+            return x.with_shape(tuple(sizes.unify(have, want) for have, want in zip(x.shape, shape, strict=True)))
+        except ValueError:
+            raise ValueError(f"Shape of tensor {list(map(str, x.shape))} is not compatible with expected shape {list(map(str, shape))}.") from None
+
+    def eager(self, x: Any, *, shape: tuple[int, ...]) -> Any:
+        if x.shape != shape:
+            raise ValueError(f"Shape of tensor {list(x.shape)} is not compatible with expected shape {list(shape)}.")
+        return x
+
+    def vjp(self, g: Any, z: Any, x: Any, *, shape: tuple[Dim, ...]) -> tuple[Any, ...]:
+        return (lambda: g,)
+
+    def at(self, index: tuple[Expr, ...], x: Any, *, shape: tuple[Dim, ...]) -> Expr:
+        return x[index]
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        for shape in ((2, 3), (), (0,)):
+            yield (draw(shape, kinds="biuf"),), {"shape": shape}
+
+
+reshape, transpose, tile, identity, ensure_shape = (register(op) for op in (Reshape(), Transpose(), Tile(), Identity(), EnsureShape()))
