@@ -67,7 +67,7 @@ class _Parser:
     def __init__(self, rows: list[str]) -> None:
         self.rows = rows
         self.defined: dict[str, int] = {}  # name -> line, over the whole function and those nested in it
-        self.tapes: dict[str, int] = {}
+        self.tapes: dict[str, int] = {}  # tape -> the line that names it first
 
     def fail(self, at: ast.AST | int, message: str) -> NoReturn:
         lineno = at if isinstance(at, int) else getattr(at, "lineno", 1)
@@ -328,6 +328,8 @@ class _Parser:
         self.note(name, at)
         if is_reserved(name):
             self.fail(at, f"{name} means something else in the text of a graph; write {name}_")
+        if name in self.tapes:
+            self.fail(at, f"{name} is the tape of line {self.tapes[name]}")
         if name in scope.sizes and not size:
             self.fail(at, f"{name} is the name of a size")
         value = scope.values[name] = Value(name, type)
@@ -338,6 +340,7 @@ class _Parser:
             self.fail(e, f"`{ast.unparse(e)}` is no tape; write `with tape:`")
         if e.id in self.defined:
             self.fail(e, f"{e.id} is the value of line {self.defined[e.id]} and no tape")
+        self.tapes.setdefault(e.id, e.lineno)
         return e.id
 
     def cell(self, e: ast.expr, scope: _Scope) -> str | None:

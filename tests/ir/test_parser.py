@@ -60,6 +60,7 @@ def rejected(lines: str, head: str = HEAD, end: str = "    return x\n") -> str:
         ("z: f33[3] = tanh(y)", "line 4: not a type: f33[3]; write for example f32[B, 3]"),
         ("z: f32[B / 2] = tanh(y)", "line 4: not a size: B / 2"),
         ("with y:\n    z: f32[3] = tanh(y)", "line 4: y is the value of line 1 and no tape"),
+        ("with t:\n    z: f32[3] = tanh(y)\nt: f32[3] = tanh(y)", "line 6: t is the tape of line 4"),
         ("z, = tape.gradient([], [y])", "line 4: tape.gradient needs at least one target and one source"),
         ("z, = tape.gradient([y], [y], output_gradients=[y, y])", "line 4: after the sources only output_gradients=[...] with 1 entries"),
         ("z: f32[3] = tape.gradient([y], [y])", "line 4: gradients are a list; write z, = ..."),
