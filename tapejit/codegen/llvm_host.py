@@ -14,7 +14,6 @@ from tapejit.codegen.llvm_scalar import Scalars
 from tapejit.codegen.llvm_text import Function, Module, Value, literal, symbol
 from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
-from tapejit.core.target import Target
 from tapejit.loops import expr
 from tapejit.loops.expr import Call, Const, Expr, Var
 from tapejit.loops.nest import Contract, For, Kernel, Stmt
@@ -44,9 +43,9 @@ GRAIN_WORK = 16384  # elements' worth of work below which a chunk of a parallel 
 class HostPrinter(Scalars):
     """Writes the host function."""
 
-    def __init__(self, module: Module, out: Function, program: Program, target: Target) -> None:
+    def __init__(self, module: Module, out: Function, program: Program, pool: bool) -> None:
         super().__init__(module, out)
-        self.program, self.target = program, target
+        self.program, self.pool = program, pool
         self.slots = {name: k for k, name in enumerate(program.table)}
         if len(self.slots) != len(program.table):
             twice = sorted({n for n in program.table if program.table.count(n) > 1})
@@ -231,7 +230,7 @@ class HostPrinter(Scalars):
         loop = parallel_loop(kernel)
         if loop is None:
             status = out.let(f"call i64 @{function_name(kernel)}({', '.join(operands)})", "status")
-        elif self.target.threads == 1:
+        elif not self.pool:
             bounds = f"i64 0, {self.dim(loop.extent)}"
             status = out.let(f"call i64 @{function_name(kernel)}({', '.join([*operands, bounds])})", "status")
         else:

@@ -18,7 +18,7 @@ from tapejit.core.target import Target
 from tapejit.loops import expr, scalar
 from tapejit.loops.expr import Call, Const, Expr, Load, Var
 from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Param, Stmt, Store, Update, While
-from tapejit.loops.walk import linear, nonnegative, statements
+from tapejit.loops.walk import linear, nonnegative
 
 INDEX = dtypes.int64
 ERROR_OPERANDS = 6  # how many operand values an error record holds: it is (node, count, operands...) in 8-byte words
@@ -39,7 +39,6 @@ class NestPrinter(Scalars):
         self.env: dict[str, Value | Slot] = {s: Value(f"%s{i}", INDEX) for i, s in enumerate(kernel.sizes)}
         self.counting: set[str] = set(kernel.sizes)  # variables that are never negative
         self.memo: dict[int, tuple[Expr, Value]] = {}
-        self.group = ""  # metadata of accesses in a vector loop
         # While on vectors: the variable that counts lanes, its value in lane 0, how many, which of them are real.
         self.column: str | None = None
         self.base = Value("0", INDEX)
@@ -182,9 +181,7 @@ class NestPrinter(Scalars):
         slope = self.slope(place)
         size = param.dtype.size
         if slope == 0 and (self.lanes == 1 or self.mask is self.edge):  # lane 0 of a tile at the edge is always real
-            text = self.out.let(
-                f"load {storage_type(param.dtype)}, ptr {self.address(e.buffer, place)}, align {size}{self.group}", e.buffer
-            )
+            text = self.out.let(f"load {storage_type(param.dtype)}, ptr {self.address(e.buffer, place)}, align {size}", e.buffer)
             return self.from_storage(text, param.dtype, 1)
         vector = storage_type(param.dtype, self.lanes)
         if slope == 1:
@@ -222,9 +219,9 @@ class NestPrinter(Scalars):
                 v = self.over_lanes(s.combine, v)
             at, element = self.address(s.buffer, place), storage_type(param.dtype)
             if s.combine != "set":
-                old = self.out.let(f"load {element}, ptr {at}, align {size}{self.group}", s.buffer)
+                old = self.out.let(f"load {element}, ptr {at}, align {size}", s.buffer)
                 v = self.combine(s.combine, self.from_storage(old, param.dtype, 1), v)
-            self.out.do(f"store {element} {self.to_storage(v)}, ptr {at}, align {size}{self.group}")
+            self.out.do(f"store {element} {self.to_storage(v)}, ptr {at}, align {size}")
             return
         if slope != 1:
             raise Unvectorisable("a scattered store")
@@ -389,15 +386,8 @@ class NestPrinter(Scalars):
             self.body(s.body)
             self.env, self.counting = env, counting
             return
-        outer, metadata = self.group, []
-        if s.kind == "unroll":
-            metadata.append('!{!"llvm.loop.unroll.full"}')
-        if s.kind == "vector" and not any(isinstance(x, (For, While, Contract)) for x in statements(s.body)):
-            group = self.module.node("distinct !{}")
-            metadata.append(f'!{{!"llvm.loop.parallel_accesses", {group}}}')
-            self.group = f", !llvm.access.group {group}"
+        metadata = ['!{!"llvm.loop.unroll.full"}'] if s.kind == "unroll" and isinstance(s.extent, int) else []
         self.counted(s.index, *bounds, lambda: self.body(s.body), metadata=metadata)
-        self.group = outer
 
     def counted(
         self, index: str, start: Value, stop: Value, body: Callable[[], None], step: int = 1, metadata: list[str] | None = None

@@ -94,9 +94,9 @@ class Scalars:
         a = args[0]
         match fn:
             case "add" | "sub" | "mul":
-                return self._op(f"f{fn} {self.flags}".rstrip(), *args)
+                return self._op(f"f{fn} {self.flags}".rstrip(), args[0], args[1])
             case "div":
-                return self._op("fdiv", *args)
+                return self._op("fdiv", args[0], args[1])
             case "neg":
                 return Value(self.out.let(f"fneg {a}"), a.dtype, a.lanes)
             case "abs":
@@ -104,9 +104,9 @@ class Scalars:
             case "min" | "max":
                 return self._intrinsic("minimum" if fn == "min" else "maximum", args, "nsz ")
             case "floordiv":
-                return self._intrinsic("floor", [self._op("fdiv", *args)])
+                return self._intrinsic("floor", [self._op("fdiv", args[0], args[1])])
             case "rem":
-                return self._op("frem", *args)
+                return self._op("frem", args[0], args[1])
             case "mod":
                 return self._float_mod(*args)
             case "rsqrt":
@@ -142,7 +142,7 @@ class Scalars:
             return self._op("xor", a, self.const(True, a))
         instruction = {"and": "and", "mul": "and", "min": "and", "or": "or", "add": "or", "max": "or", "xor": "xor", "ne": "xor"}.get(fn)
         if instruction:
-            return self._op(instruction, *args)
+            return self._op(instruction, args[0], args[1])
         b = args[1]
         match fn:
             case "eq":
@@ -156,7 +156,7 @@ class Scalars:
         sign = "s" if a.dtype.kind == "i" else "u"
         match fn:
             case "add" | "sub" | "mul" | "and" | "or" | "xor":
-                return self._op(fn, *args)
+                return self._op(fn, args[0], args[1])
             case "neg":
                 return self._op("sub", self.const(0, a), a)
             case "not":
@@ -166,9 +166,9 @@ class Scalars:
             case "min" | "max":
                 return self._intrinsic(f"{sign}{fn}", args)
             case "eq" | "ne":
-                return self._op(f"icmp {fn}", *args, dtype=dtypes.bool_)
+                return self._op(f"icmp {fn}", args[0], args[1], dtype=dtypes.bool_)
             case "lt" | "le" | "gt" | "ge":
-                return self._op(f"icmp {sign}{fn}", *args, dtype=dtypes.bool_)
+                return self._op(f"icmp {sign}{fn}", args[0], args[1], dtype=dtypes.bool_)
             case "truncdiv" | "rem" | "floordiv" | "mod":
                 return self._divide(fn, *args)
             case "shl" | "shr":
@@ -177,7 +177,7 @@ class Scalars:
                 return self._intrinsic("ctpop", [a])
             case "mulhi_u32":
                 wide = [Value(self.out.let(f"zext {v} to {register_type(dtypes.uint64, v.lanes)}"), dtypes.uint64, v.lanes) for v in args]
-                high = self._op("lshr", self._op("mul", *wide), self.const(32, wide[0]))
+                high = self._op("lshr", self._op("mul", wide[0], wide[1]), self.const(32, wide[0]))
                 return Value(self.out.let(f"trunc {high} to {a.type}"), a.dtype, a.lanes)
             case "pow":
                 return self._each("integer_power", args, self._integer_power(a.dtype))

@@ -170,7 +170,7 @@ def _call(e: Call) -> str:
     if fn == "cast":
         return _cast(args[0], e.dtype)
     if fn == "bitcast":
-        return f"{expression(args[0]) if texts.endswith(')') else operands[0]}.view({e.dtype.short})"
+        return f"{expression(args[0]) if texts.endswith(')') else operands[0]}.view(np.{_numpy_name(e.dtype)})"
     if fn == "neg":
         return f"-{operands[0]}"
     if fn == "not":
@@ -291,7 +291,8 @@ class _Host:
 
     def text(self) -> str:
         p = self.program
-        slots = [s for s in p.table if s != "arena" and not self._is_slot(s, p.steps)]
+        delivered = tuple(s.slot for s in _all_steps(p.steps) if isinstance(s, Deliver))
+        slots = [s for s in p.table if s != "arena" and s.isidentifier() and s not in delivered]
         compiled = not any(isinstance(s, HostCall | LibraryCall | Deliver) for s in _all_steps(p.steps))
         lines = ['@njit(error_model="numpy", nogil=True)'] if compiled else []
         lines.append(f"def {p.name}({', '.join(slots)}):")
@@ -301,10 +302,6 @@ class _Host:
         lines += self.steps(p.steps, 1)
         lines.append(f"    return {', '.join(['0', *self.delivered])}")
         return "\n".join(lines)
-
-    @staticmethod
-    def _is_slot(name: str, steps: tuple[Step, ...]) -> bool:
-        return any(isinstance(s, Deliver) and s.slot == name for s in _all_steps(steps))
 
     def _empty(self, name: str) -> str:
         b = self.program.buffers[name]

@@ -11,8 +11,7 @@ from tapejit.core.dtypes import DType
 class Target:
     """A processor. `cpu` and `features` are LLVM's names ("znver5", "+avx2,+fma,..."); sizes of caches are bytes per core.
 
-    `threads` is how many threads a step may use: with 1 the printed program calls its parallel kernels directly, with more it
-    calls them through `tapejit_parallel_for`.
+    `threads` is how many threads a step may use.
     """
 
     kind: str = "cpu"

@@ -7,6 +7,7 @@ again after its declaration is an `Accumulator`, any other a `Let`.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
@@ -37,6 +38,7 @@ from tapejit.loops.scalar import Operand, Reader
 
 _COMBINES = {text: combine for combine, text in REDUCTIONS.items()}
 _AUGMENTED: dict[type, str] = {ast.Add: "add", ast.Mult: "mul", ast.BitAnd: "and", ast.BitOr: "or"}
+_SLOT = re.compile(r"__(address|size\d+)$")  # of a result whose size is known only afterwards
 _KINDS = ("serial", "parallel", "vector", "unroll")
 
 
@@ -259,7 +261,7 @@ class _Host:
                     buffers[name] = Buffer(name, t.dtype, t.shape, cast(Home, home), sizes.parse(offset) if offset else 0)
                 case _:
                     steps += self.steps([s])
-        return Program(node.name, buffers, tuple(steps), tuple(a.arg for a in node.args.args), arena, named)
+        return Program(node.name, buffers, tuple(steps), tuple(_SLOT.sub(r".\1", a.arg) for a in node.args.args), arena, named)
 
     def steps(self, nodes: list[ast.stmt]) -> tuple[Step, ...]:
         return tuple(self.step(n) for n in nodes if not isinstance(n, ast.Pass))
@@ -291,7 +293,7 @@ class _Host:
             case "free", [b]:
                 return Free(_name(b))
             case "deliver", [b, slot]:
-                return Deliver(_name(b), _name(slot))
+                return Deliver(_name(b), _SLOT.sub(r".\1", _name(slot)))
             case "check_size", [ast.Constant(value=int(number)), a, b]:
                 return CheckSize(number, sizes.parse(a), sizes.parse(b))
             case "host_call", [ast.Constant(value=int(index)), ast.Constant(value=int(number)), ast.List(elts=names), ast.List(elts=dims)]:

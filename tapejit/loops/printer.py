@@ -175,7 +175,7 @@ def _change(target: str, combine: str, value: Expr) -> str:
 # ------------------------------------------------------------------------------------------------ programs
 def program(p: Program) -> str:
     """The text of a program: its kernels, then the host function, its table as parameters and its buffers declared first."""
-    lines = [f"def {p.name}({', '.join(p.table)}):"]
+    lines = [f"def {p.name}({', '.join(map(slot, p.table))}):"]
     if p.sizes:
         lines.append(f"    sizes({', '.join(p.sizes)})")
     if not (isinstance(p.arena, int) and p.arena == 0):
@@ -185,6 +185,11 @@ def program(p: Program) -> str:
         lines.append(f"    {b.name}: {b.home}[{Type(b.dtype, b.shape)}]{offset}")
     lines += _steps(p.steps, 1)
     return "\n".join([*(kernel(k) + "\n" for k in p.kernels()), "\n".join(lines)]) + "\n"
+
+
+def slot(name: str) -> str:
+    """A table entry as a Python name: `kept.size0` is `kept__size0`."""
+    return name.replace(".", "__")
 
 
 def _steps(steps: tuple[Step, ...], depth: int) -> list[str]:
@@ -208,8 +213,8 @@ def _step(s: Step, depth: int) -> list[str]:
             return [f"{pad}allocate({b})"]
         case Free(buffer=b):
             return [f"{pad}free({b})"]
-        case Deliver(buffer=b, slot=slot):
-            return [f"{pad}deliver({b}, {slot})"]
+        case Deliver(buffer=b, slot=to):
+            return [f"{pad}deliver({b}, {slot(to)})"]
         case CheckSize(node=node, a=a, b=b):
             return [f"{pad}check_size({node}, {a}, {b})"]
         case Branch(condition=c, then=then, otherwise=otherwise):

@@ -2,7 +2,8 @@
 
 The native function has the signature `int64 step(int64* table)`. `table` holds, in the order of `Program.table`, the addresses
 of all buffers that are not in the arena or on the heap, the arena's address, every named size known at entry, the address
-of the error record and the callback's address. It returns 0, or 1 + the number of the node that failed (see `Fail`).
+of the error record and the callback's address. It returns 0, or 1 + the number of the node that failed (see `Fail`),
+or -1 where memory could not be had. An error record is 8-byte words: node, number of operands, then those as float64.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Free(Step):
 class Deliver(Step):
     """A result of data-dependent size: write heap buffer `buffer`'s address and its sizes into the table, from slot on.
 
-    The caller owns (and frees, with C `free`) the memory from then on.
+    The caller owns (and frees, with C `free`) the memory from then on, also if a later step fails.
     """
 
     buffer: str
@@ -112,7 +113,7 @@ class Repeat(Step):
 
 @dataclass(frozen=True)
 class HostCall(Step):
-    """Call back into Python: `callback(context, index, addresses, sizes)`; a non-zero result ends the step with `node`.
+    """Call back into Python: `int64 callback(index, addresses, sizes)`; a non-zero result ends the step with `node`.
 
     The porch finds the work to do by `index`; `addresses` holds one address per name in `buffers`.
     """
@@ -125,7 +126,11 @@ class HostCall(Step):
 
 @dataclass(frozen=True)
 class LibraryCall(Step):
-    """Call the C function `symbol` with addresses of buffers and int64 dims, as `arguments` lists them by name or dim."""
+    """Call the C function `symbol` with addresses of buffers and int64 dims, as `arguments` lists them by name or dim.
+
+    It returns an int64 status; one that is not 0 ends the step. A symbol `lapack:dpotrf` or `blas:sgemm` is that Fortran routine:
+    dims go by the address of a 32-bit integer, letters (`b"U"`) by address, and there is no result.
+    """
 
     symbol: str
     arguments: tuple[Any, ...]

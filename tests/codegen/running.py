@@ -31,10 +31,12 @@ def program_of(kernel: Kernel) -> Program:
 class Native:
     """A program compiled through LLVM."""
 
-    def __init__(self, program: Program, target: Target | None = None, addresses: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, program: Program, target: Target | None = None, addresses: Mapping[str, int] | None = None, pool: bool = False
+    ) -> None:
         self.program = program
         self.target = target or host.target(threads=1)
-        self.source: Source = llvm.module(program, self.target)
+        self.source: Source = llvm.module(program, self.target, pool)
         code = native.object_code(self.source.text, self.target.cpu, self.target.features)
         self.linked = Module(code, [s for s in self.source.symbols if s not in (addresses or {})], addresses)
         self.step = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self.linked.address(self.source.entry))

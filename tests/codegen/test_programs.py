@@ -11,7 +11,6 @@ from running import CALLBACK, Native, program_of, run_python
 from tapejit.codegen import llvm, numba
 from tapejit.core.target import Target
 from tapejit.loops import parser, reference
-from tapejit.runtime import host
 
 KERNELS = """\
 def double(x: f32[B, 4], y: out[f32[B, 4]], B: size):
@@ -296,7 +295,7 @@ def step(x, r, B):
 """
     address = ctypes.cast(pool, ctypes.c_void_p).value
     arrays = {"x": X.copy(), "r": np.zeros_like(X)}
-    native = Native(program(text), host.target(threads=2), {"tapejit_parallel_for": address})
+    native = Native(program(text), None, {"tapejit_parallel_for": address}, pool=True)
     assert native(arrays, {"B": 3}) == 0
     np.testing.assert_array_equal(arrays["r"], 2 * X)
     assert chunks == [(3, 4096)]

@@ -74,7 +74,7 @@ def count(x: f32[B, 4], n: out[i64], B: size):
     n[()] = total
 
 
-def step(x, r, arena, B, error, callback, kept):
+def step(x, r, arena, B, error, callback, kept__address, kept__size0):
     sizes(B)
     arena = 16 * B + 64
     x: argument[f32[B, 4]]
@@ -100,7 +100,7 @@ def step(x, r, arena, B, error, callback, kept):
         double(h, r)
     host_call(2, 5, [x, r], [B])
     library_call('lapack:dpotrf', b'L', K, x)
-    deliver(k, kept)
+    deliver(k, kept__address)
     free(h)
 """
 
@@ -109,6 +109,7 @@ def test_programs_print_as_they_were_read() -> None:
     read = parser.program(PROGRAM)
     assert printer.program(read) == PROGRAM
     assert [k.name for k in read.kernels()] == ["double", "count"]
+    assert read.table[-2:] == ("kept.address", "kept.size0")
     assert read.kernels()[0].places == ("a.py:3",)
 
 
