@@ -20,6 +20,61 @@ from tapejit.ops.families import binary, compare, ternary, unary
 
 ANY = "iufc"
 
+
+# -------------------------------------------------------------------------------- NumPy functions and gradients longer than a row
+def real_part_dtype(dtype: DType) -> DType:
+    """The dtype of the absolute value: that of the parts of a complex number."""
+    return dtype.real_dtype
+
+
+def _along(g: Any, z: Any, x: Any) -> Any:
+    """The gradient of |x| = z: along the sign of x, for complex numbers against their direction, 0 at 0."""
+    if x.dtype.is_complex:
+        return cast(g, dtype=x.dtype) * div_no_nan(conjugate(x), cast(z, dtype=x.dtype))
+    return g * sign(x)
+
+
+def _or_one(x: Any) -> Any:
+    """`x` where its logarithm is taken, else 1."""
+    return select(not_equal(x, 0) if x.dtype.is_complex else x > 0, x, ones_like(x))
+
+
+def _floordiv(x: Any, y: Any) -> Any:
+    """Floats as TensorFlow rounds them: floor(x / y), which is infinite where the quotient is."""
+    return np.floor(np.true_divide(x, y)) if x.dtype.kind in "fV" else np.floor_divide(x, y)
+
+
+def _truncdiv(x: Any, y: Any) -> Any:
+    return np.floor_divide(x - np.fmod(x, y), y)  # divisible, so rounding down changes nothing
+
+
+def _sigmoid(x: Any) -> Any:
+    if x.dtype.kind == "c":
+        return 1 / (1 + np.exp(-x))
+    e = np.exp(-np.abs(x))  # never overflows
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def _softplus(x: Any) -> Any:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _power(x: Any, y: Any) -> Any:
+    if y.ndim == 0 and y.dtype.kind in "fV":  # the exponents that programs are full of
+        if y == 2:
+            return np.square(x)
+        if y == 1:
+            return np.positive(x)
+    return np.power(x, y)
+
+
+def _population_count(x: Any) -> Any:
+    return np.bitwise_count(np.asarray(x).view(f"u{x.dtype.itemsize}"))  # of a negative number NumPy would count the absolute value
+
+
+# ---------------------------------------------------------------------------------------------------------------- the rows
+
+# fmt: off
 add = binary("add", np.add, "x + y", (lambda g, z, x, y: g, lambda g, z, x, y: g), symbol="+", kinds=ANY, on_sizes=True)
 sub = binary("sub", np.subtract, "x - y", (lambda g, z, x, y: g, lambda g, z, x, y: -g), symbol="-", kinds=ANY, on_sizes=True)
 mul = binary("mul", np.multiply, "x * y", (lambda g, z, x, y: g * y, lambda g, z, x, y: g * x), symbol="*", kinds=ANY, on_sizes=True)
@@ -27,24 +82,53 @@ div = binary(
     "div", np.true_divide, "x / y", (lambda g, z, x, y: g / y, lambda g, z, x, y: -(g * z) / y), symbol="/", kinds="fc", domain=((-3, 3), (0.5, 3))
 )
 neg = unary("neg", np.negative, "-x", lambda g, z, x: -g, kinds="ifc", on_sizes=True)
-abs_ = unary("abs", np.abs, "abs(x)", lambda g, z, x: g * sign(x), kinds="iuf", kinks=(0.0,))
-sign = unary("sign", np.sign, "sign(x)", lambda g, z, x: zeros_like(x), kinds="if", kinks=(0.0,))
+abs_ = unary("abs", np.abs, "abs(x)", lambda g, z, x: _along(g, z, x), kinds=ANY, result=real_part_dtype, kinks=(0.0,))
+sign = unary("sign", np.sign, "1 if x > 0 else -1 if x < 0 else x", lambda g, z, x: zeros_like(x), kinds="if", kinks=(0.0,))
 square = unary("square", np.square, "x * x", lambda g, z, x: g * (2 * x), kinds=ANY)
 reciprocal = unary("reciprocal", np.reciprocal, "1 / x", lambda g, z, x: -(g * z) * z, kinds="fc", domain=(0.5, 3))
 sqrt = unary("sqrt", np.sqrt, "sqrt(x)", lambda g, z, x: g * 0.5 / z, kinds="fc", domain=(0.2, 4))
-rsqrt = unary("rsqrt", lambda x: np.reciprocal(np.sqrt(x)), "1 / sqrt(x)", lambda g, z, x: g * -0.5 * z / x, domain=(0.2, 4))
+rsqrt = unary(
+    "rsqrt", lambda x: np.reciprocal(np.sqrt(x)), "1 / sqrt(x)", lambda g, z, x: g * -0.5 * z / x, kinds="fc", domain=(0.2, 4), wide=True
+)
 maximum = binary(
     "maximum", np.maximum, "max(x, y)",
     (lambda g, z, x, y: select(x >= y, g, zeros_like(g)), lambda g, z, x, y: select(x >= y, zeros_like(g), g)), kinds="iuf",
-)  # fmt: skip
+)
 minimum = binary(
     "minimum", np.minimum, "min(x, y)",
     (lambda g, z, x, y: select(x <= y, g, zeros_like(g)), lambda g, z, x, y: select(x <= y, zeros_like(g), g)), kinds="iuf",
-)  # fmt: skip
-floordiv = binary("floordiv", np.floor_divide, "x // y", None, symbol="//", kinds="iuf", domain=((-9, 9), (1, 4)), on_sizes=True)
-mod = binary(
-    "mod", np.mod, "x % y", (lambda g, z, x, y: g, lambda g, z, x, y: -g * floordiv(x, y)), symbol="%", kinds="iuf", domain=((-2.9, -2.1), (1.5, 1.8)), on_sizes=True
 )
+floordiv = binary("floordiv", _floordiv, "x // y", None, symbol="//", kinds="iuf", domain=((-9, 9), (1, 4)), on_sizes=True)
+mod = binary(
+    "mod", np.mod, "x % y", (lambda g, z, x, y: g, lambda g, z, x, y: -g * floordiv(x, y)), symbol="%", kinds="iuf",
+    domain=((-2.9, -2.1), (1.5, 1.8)), on_sizes=True, doc="Remainder of division rounded down; it has the sign of y. Integers modulo 0 give 0.",
+)
+truncdiv = binary("truncdiv", _truncdiv, "truncdiv(x, y)", None, kinds="iu", domain=((-9, 9), (1, 4)))
+truncmod = binary(
+    "truncmod", np.fmod, "rem(x, y)", (lambda g, z, x, y: g, lambda g, z, x, y: -g * trunc(x / y)), kinds="iuf",
+    domain=((-2.9, -2.1), (1.5, 1.8)), doc="Remainder of division rounded towards zero; it has the sign of x. Integers modulo 0 give 0.",
+)
+squared_difference = binary(
+    "squared_difference", lambda x, y: np.square(x - y), "(x - y) * (x - y)",
+    (lambda g, z, x, y: g * (2 * (x - y)), lambda g, z, x, y: g * (2 * (y - x))), kinds="iuf", wide=True,
+)
+div_no_nan = binary(
+    "div_no_nan", lambda x, y: np.where(y == 0, x.dtype.type(0), x / y), "0 if y == 0 else x / y",
+    (lambda g, z, x, y: div_no_nan(g, y), lambda g, z, x, y: g * div_no_nan(div_no_nan(-x, y), y)),
+    kinds="fc", domain=((-3, 3), (0.5, 3)), doc="x / y, and 0 where y is 0.",
+)
+mul_no_nan = binary(
+    "mul_no_nan", lambda x, y: np.where(y == 0, x.dtype.type(0), x * y), "0 if y == 0 else x * y",
+    (lambda g, z, x, y: mul_no_nan(g, y), lambda g, z, x, y: mul_no_nan(x, g)), kinds="fc", doc="x * y, and 0 where y is 0 whatever x is.",
+)
+
+floor = unary("floor", np.floor, "floor(x)", None)
+ceil = unary("ceil", np.ceil, "ceil(x)", None)
+rint = unary("rint", np.rint, "rint(x)", None, doc="The nearest whole number, halves to the even one (`tf.round`, `tf.math.rint`).")
+trunc = unary("trunc", np.trunc, "trunc(x)", None)
+is_nan = unary("is_nan", np.isnan, "isnan(x)", None, result=dtypes.bool_)
+is_inf = unary("is_inf", np.isinf, "isinf(x)", None, result=dtypes.bool_)
+is_finite = unary("is_finite", np.isfinite, "isfinite(x)", None, result=dtypes.bool_)
 
 equal = compare("equal", np.equal, "==", "biufc")
 not_equal = compare("not_equal", np.not_equal, "!=", "biufc")
@@ -58,46 +142,69 @@ logical_or = binary("logical_or", np.logical_or, "x | y", None, kinds="b")
 logical_xor = binary("logical_xor", np.logical_xor, "x ^ y", None, kinds="b")
 logical_not = unary("logical_not", np.logical_not, "not x", None, kinds="b")
 
-bitwise_and = binary("bitwise_and", np.bitwise_and, "x & y", None, kinds="iu")
-bitwise_or = binary("bitwise_or", np.bitwise_or, "x | y", None, kinds="iu")
-bitwise_xor = binary("bitwise_xor", np.bitwise_xor, "x ^ y", None, kinds="iu")
-bitwise_not = unary("bitwise_not", np.bitwise_not, "~x", None, kinds="iu")
-
 select = ternary(
     "select", np.where, "y if x else z",
     (None, lambda g, s, x, y, z: select(x, g, zeros_like(g)), lambda g, s, x, y, z: select(x, zeros_like(g), g)),
     kinds="biufc", mixed=True, doc="y where the bool x holds, z elsewhere (`tf.where` of three).",
-)  # fmt: skip
+)
+
+conjugate = unary("conj", np.conjugate, "x", lambda g, z, x: conjugate(g), kinds="fc", doc="The complex conjugate; real numbers as they are.")
+stop_gradient = unary("stop_gradient", lambda x: x, "x", None, kinds="biufc", doc="The operand, as a constant for every tape.")
 
 exp = unary("exp", np.exp, "exp(x)", lambda g, z, x: g * z, kinds="fc")
+expm1 = unary("expm1", np.expm1, "expm1(x)", lambda g, z, x: g * exp(x), kinds="fc")
 log = unary("log", np.log, "log(x)", lambda g, z, x: g / x, kinds="fc", domain=(0.2, 4))
-tanh = unary("tanh", np.tanh, "tanh(x)", lambda g, z, x: g * (1 - z * z), kinds="fc")
+log1p = unary("log1p", np.log1p, "log1p(x)", lambda g, z, x: g / (1 + x), kinds="fc", domain=(-0.8, 4))
+sigmoid = unary("sigmoid", _sigmoid, "sigmoid(x)", lambda g, z, x: g * (z * (1 - z)), kinds="fc", wide=True)
+softplus = unary("softplus", _softplus, "max(x, 0) + log1p(exp(-abs(x)))", lambda g, z, x: g * sigmoid(x), wide=True, doc="log(1 + exp(x)), without overflow.")
 
-# pow: the gradient of the exponent is taken where the base is positive, 0 elsewhere, as TensorFlow does
+# pow: the gradient of the exponent is taken where the base is positive (complex: not 0), 0 elsewhere, as TensorFlow does
 pow_ = binary(
-    "pow", np.power, "pow(x, y)",
-    (lambda g, z, x, y: g * y * pow_(x, y - 1), lambda g, z, x, y: g * z * log(select(x > 0, x, ones_like(x)))), kinds=ANY, symbol="**",
+    "pow", _power, "pow(x, y)",
+    (lambda g, z, x, y: g * y * pow_(x, y - 1), lambda g, z, x, y: g * z * log(_or_one(x))), kinds=ANY, symbol="**",
     domain=((0.3, 2.5), (0.5, 3)),
-)  # fmt: skip
+)
 
+sin = unary("sin", np.sin, "sin(x)", lambda g, z, x: g * cos(x), kinds="fc")
+cos = unary("cos", np.cos, "cos(x)", lambda g, z, x: -g * sin(x), kinds="fc")
+tan = unary("tan", np.tan, "tan(x)", lambda g, z, x: g * (1 + z * z), kinds="fc", domain=(-1.2, 1.2))
+asin = unary("asin", np.arcsin, "asin(x)", lambda g, z, x: g * rsqrt(1 - x * x), kinds="fc", domain=(-0.8, 0.8))
+acos = unary("acos", np.arccos, "acos(x)", lambda g, z, x: -g * rsqrt(1 - x * x), kinds="fc", domain=(-0.8, 0.8))
+atan = unary("atan", np.arctan, "atan(x)", lambda g, z, x: g / (1 + x * x), kinds="fc", domain=(-0.8, 2))
+sinh = unary("sinh", np.sinh, "sinh(x)", lambda g, z, x: g * cosh(x), kinds="fc")
+cosh = unary("cosh", np.cosh, "cosh(x)", lambda g, z, x: g * sinh(x), kinds="fc")
+tanh = unary("tanh", np.tanh, "tanh(x)", lambda g, z, x: g * (1 - z * z), kinds="fc", domain=(-1.4, 1.4))
+asinh = unary("asinh", np.arcsinh, "asinh(x)", lambda g, z, x: g / cosh(z), kinds="fc")
+acosh = unary("acosh", np.arccosh, "acosh(x)", lambda g, z, x: g / sinh(z), kinds="fc", domain=(1.2, 4))
+atanh = unary("atanh", np.arctanh, "atanh(x)", lambda g, z, x: g / (1 - x * x), kinds="fc", domain=(-0.8, 0.8))
+atan2 = binary(
+    "atan2", np.arctan2, "atan2(x, y)",
+    (lambda g, z, x, y: y * (g / (x * x + y * y)), lambda g, z, x, y: -x * (g / (x * x + y * y))), domain=((0.3, 3), (-3, 3)),
+    doc="The angle of the point (y, x): x is the ordinate, as the arguments of `tf.atan2(y, x)` come.",
+)
 
-def _sigmoid(x: Any) -> Any:
-    e = np.exp(-np.abs(x))  # never overflows
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
-
-
-sigmoid = unary("sigmoid", _sigmoid, "sigmoid(x)", lambda g, z, x: g * (z * (1 - z)))
+bitwise_and = binary("bitwise_and", np.bitwise_and, "x & y", None, kinds="iu")
+bitwise_or = binary("bitwise_or", np.bitwise_or, "x | y", None, kinds="iu")
+bitwise_xor = binary("bitwise_xor", np.bitwise_xor, "x ^ y", None, kinds="iu")
+bitwise_not = unary("bitwise_not", np.bitwise_not, "~x", None, kinds="iu")
+left_shift = binary("left_shift", np.left_shift, "x << y", None, kinds="iu", domain=((-9, 9), (0, 6)), doc="x << y; 0 for a shift by the width or more.")
+right_shift = binary("right_shift", np.right_shift, "x >> y", None, kinds="iu", domain=((-99, 99), (0, 6)), doc="x >> y, which keeps the sign.")
+population_count = unary("population_count", _population_count, "u8(popcount(x))", None, kinds="iu", result=dtypes.uint8, domain=(-99, 99))
+# fmt: on
 
 
 class Cast(Op):
     """Elements converted to `dtype` (`tf.cast`): floats truncate towards zero to integers, complex numbers keep the real part."""
 
     name = "cast"
+    on_sizes = True
 
     def infer(self, x: Type, *, dtype: DType) -> Type:
         return x.with_dtype(dtype)
 
     def eager(self, x: Any, *, dtype: DType) -> Any:
+        if x.dtype.kind == "O":  # sizes
+            return x
         if x.dtype.kind == "c" and dtype.kind != "c":
             x = x.real
         return x.astype(dtype.np)

@@ -26,8 +26,10 @@ class Elementwise(Op):
     """z[i] = f(x[i], y[i], ...) with NumPy broadcasting.
 
     `kinds` are the operand dtypes' kinds that are allowed ("f" floating, "c" complex, "i" and "u" integers, "b" bool); `result`
-    is the result's dtype where it is not the operands'; `wide` computes 16-bit floats in float32, for functions NumPy lacks there.
-    `domain` is where samples are drawn from, `kinks` points near which the function is not smooth, which finite differences avoid.
+    is the result's dtype where it is not the operands', or a function that gives it from theirs; `wide` computes 16-bit floats
+    in float32, for functions NumPy lacks there. With `mixed` the first operand is a bool condition. An empty `element` means that
+    no kernel computes the function. `domain` is where samples are drawn from, `kinks` points near which the function is not
+    smooth, which finite differences avoid.
     """
 
     same_dtype = None
@@ -42,7 +44,7 @@ class Elementwise(Op):
         *,
         symbol: str = "",
         kinds: str = "f",
-        result: DType | None = None,
+        result: DType | Callable[[DType], DType] | None = None,
         domain: tuple[float, float] | tuple[tuple[float, float], ...] = (-3.0, 3.0),
         kinks: tuple[float, ...] = (),
         wide: bool = False,
@@ -52,12 +54,15 @@ class Elementwise(Op):
     ) -> None:
         self.name, self.operands, self.numpy, self.element, self.gradient = name, operands, numpy, element, gradient
         self.symbol, self.kinds, self.result, self.domain, self.kinks, self.wide = symbol, kinds, result, domain, kinks, wide
-        self.on_sizes = on_sizes
+        self.on_sizes, self.mixed = on_sizes, mixed
         self.__doc__ = doc or f"Elementwise {name}: {element}."
+        self._numpy_kinds = frozenset(kinds + ("V" if "f" in kinds else "") + ("O" if on_sizes else ""))  # bfloat16 is of kind V
         self.no_gradient = gradient is None
         self.constant_operands = frozenset(i for i, rule in enumerate(gradient or ()) if rule is None)
-        if mixed:  # the first operand is a condition
+        if mixed:
             self.same_dtype = tuple(range(1, len(operands)))
+        if not element:
+            self.at = None  # type: ignore[assignment, method-assign]
 
     def infer(self, *operand_types: Type) -> Type:
         if len(operand_types) != len(self.operands):
@@ -66,17 +71,30 @@ class Elementwise(Op):
         dtype = agreeing[0].dtype
         for t in agreeing[1:]:
             if t.dtype is not dtype:
-                raise TypeError(f"{self.name} takes operands of one dtype, got {' and '.join(o.dtype.name for o in agreeing)}; write tf.cast(x, tf.{dtype.name})")
+                raise TypeError(
+                    f"{self.name} takes operands of one dtype, got {' and '.join(o.dtype.name for o in agreeing)}; write tf.cast(x, tf.{dtype.name})"
+                )
         if dtype.kind not in self.kinds:
-            raise TypeError(f"{self.name} is not defined for {dtype.name}")
+            raise TypeError(f"{self.name} is not defined for {dtype.name}; it takes {self._taken()}")
+        if self.mixed and operand_types[0].dtype is not dtypes.bool_:
+            raise TypeError(f"{self.name} takes a bool condition, got {operand_types[0].dtype.name}")
         try:
             shape = types.broadcast(*(t.shape for t in operand_types))
         except ValueError as e:
             raise ValueError(f"{self.name} of {' and '.join(map(str, operand_types))}: {e}") from None
-        return Type(self.result or dtype, shape)
+        if self.result is None:
+            return Type(dtype, shape)
+        return Type(self.result if isinstance(self.result, DType) else self.result(dtype), shape)
+
+    def _taken(self) -> str:
+        """The dtypes that are allowed, in words."""
+        words = {"b": "bool", "i": "integers", "u": "unsigned integers", "f": "floating-point", "c": "complex numbers"}
+        return ", ".join(words[k] for k in self.kinds)
 
     def eager(self, *arrays: Any) -> Any:
         dtype = arrays[-1].dtype
+        if dtype.kind not in self._numpy_kinds or (self.mixed and arrays[0].dtype.kind != "b"):
+            self.infer(*(Type(dtypes.as_dtype(a.dtype), a.shape) for a in arrays))  # raises
         if self.wide and dtype.itemsize == 2 and dtype.kind in "fV":
             out = self.numpy(*(a.astype(np.float32) for a in arrays))
             return out.astype(dtype) if out.dtype == np.float32 else out
@@ -108,10 +126,13 @@ class Elementwise(Op):
             3: [((4,), (4,), (4,)), ((2, 3), (3,), ()), ((2, 1), (1, 3), (2, 3)), ((), (), ())],
         }
         for row in shapes[len(self.operands)]:
-            yield tuple(
-                draw(s, *d, kinks=self.kinks, kinds="b" if self.same_dtype is not None and i not in self.same_dtype else self.kinds)  # type: ignore[misc]
-                for i, (s, d) in enumerate(zip(row, domains, strict=True))
-            ), {}
+            yield (
+                tuple(
+                    draw(s, *d, kinks=self.kinks, kinds="b" if self.same_dtype is not None and i not in self.same_dtype else self.kinds)  # type: ignore[misc]
+                    for i, (s, d) in enumerate(zip(row, domains, strict=True))
+                ),
+                {},
+            )
 
 
 def unary(name: str, numpy: Callable[..., Any], element: str, gradient: Rule | None, **options: Any) -> Op:

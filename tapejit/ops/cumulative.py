@@ -1,0 +1,218 @@
+"""Running sums, products and logarithms of sums of exponentials along an axis, and the linear recurrence their gradients need.
+
+`exclusive` leaves an element out of its own result (so the first is the neutral element), `reverse` runs from the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tapejit.core import dtypes
+from tapejit.core.dtypes import DType
+from tapejit.core.sizes import Dim
+from tapejit.core.types import Type
+from tapejit.ir.op import Op, register
+from tapejit.loops import expr
+from tapejit.loops.expr import Expr, Var
+from tapejit.loops.nest import Accumulator, For, Let, Stmt, Update
+from tapejit.ops.elementwise import exp
+
+
+def over(body: tuple[Stmt, ...], dims: tuple[Dim, ...], index: list[Var], axis: int) -> tuple[Stmt, ...]:
+    """Loops over all axes but `axis` around `body`; the outermost may be divided among threads."""
+    others = [k for k in range(len(dims)) if k != axis]
+    for k in reversed(others):
+        body = (For(index[k].name, dims[k], "parallel" if k == others[0] else "serial", body),)
+    return body
+
+
+def _computed(dtype: DType) -> DType:
+    """The dtype a running value has: 16-bit floats are computed as float32."""
+    return dtypes.float32 if dtype.kind == "f" and dtype.bits == 16 else dtype
+
+
+class Cumulative(Op):
+    """A running value along `axis`: `step(so far, element...)` for each element in turn, from `neutral`."""
+
+    kinds = "iufc"
+    same_dtype = None
+
+    def infer(self, *operands: Type, axis: int, exclusive: bool = False, reverse: bool = False) -> Type:
+        x = operands[0]
+        if x.dtype.kind not in self.kinds:
+            raise TypeError(f"{self.name} is not defined for {x.dtype.name}")
+        if any(o.dtype is not x.dtype or o.shape != x.shape for o in operands):
+            raise TypeError(f"{self.name} takes operands of one type, got {' and '.join(map(str, operands))}")
+        if not 0 <= axis < x.rank:
+            raise ValueError(f"{self.name}: axis {axis} is out of range for {x}")
+        return x
+
+    def eager(self, *arrays: Any, axis: int, exclusive: bool = False, reverse: bool = False) -> Any:
+        x = arrays[0]
+        if x.dtype.kind not in self.kinds.replace("f", "fV"):
+            raise TypeError(f"{self.name} is not defined for {x.dtype.name}")
+        wide = np.float32 if x.dtype.itemsize == 2 and x.dtype.kind in "fV" else x.dtype
+        # running along the first axis from the front, whatever was asked for
+        turned = [np.moveaxis(a, axis, 0)[:: -1 if reverse else 1].astype(wide, copy=False) for a in arrays]
+        out = self.run(*turned)
+        if exclusive:
+            out = np.concatenate([np.full_like(out[:1], self.neutral(x.dtype)), out[:-1]])
+        return np.moveaxis(out[:: -1 if reverse else 1], 0, axis).astype(x.dtype, order="C")
+
+    def run(self, *arrays: Any) -> Any:
+        """The running values along the first axis."""
+        raise NotImplementedError(f"{self.name}.run")
+
+    def neutral(self, dtype: Any) -> Any:
+        """The value before the first element, for an array of NumPy dtype `dtype`."""
+        return 0
+
+    def step(self, so_far: Expr, *elements: Expr) -> Expr:
+        """The running value after one more element."""
+        raise NotImplementedError(f"{self.name}.step")
+
+    def kernel(self, outs: Any, ins: Any, work: Any, *, axis: int, exclusive: bool = False, reverse: bool = False) -> tuple[Stmt, ...]:
+        """One pass along the axis for every row."""
+        dims, dtype = ins[0].dims, _computed(ins[0].dtype)
+        index = [Var(dtypes.int64, f"c{k}") for k in range(len(dims))]
+        turn: Expr = index[axis]
+        at = tuple(expr.of_dim(dims[axis]) - 1 - turn if k == axis and reverse else v for k, v in enumerate(index))
+        running = Var(dtype, "running")
+        following = Let("following", self.step(running, *(expr.cast(x[at], dtype) for x in ins)))
+        after = Var(dtype, "following")
+        store = outs[0].store(at, expr.cast(running if exclusive else after, ins[0].dtype))
+        scan = For(index[axis].name, dims[axis], "serial", (following, store, Update("running", "set", after)))
+        start = self.neutral(ins[0].dtype.np)
+        return over((Accumulator("running", expr.as_expr(start if dtype.kind in "iu" else float(start), dtype)), scan), dims, index, axis)
+
+    def draws(self, draw: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """Operands of a sample."""
+        return (draw(shape, kinds=self.kinds),)
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        for shape, axis in [((5,), 0), ((3, 4), 0), ((2, 3, 2), 1), ((1,), 0), ((0, 2), 0), ((2, 0), 0)]:
+            for exclusive in (False, True):
+                for reverse in (False, True):
+                    yield self.draws(draw, shape), {"axis": axis, "exclusive": exclusive, "reverse": reverse}
+
+
+class CumSum(Cumulative):
+    """Running sum."""
+
+    name = "cumsum"
+
+    def run(self, x: Any) -> Any:
+        return np.cumsum(x, axis=0, dtype=x.dtype)
+
+    def step(self, so_far: Expr, x: Expr) -> Expr:
+        return so_far + x
+
+    def vjp(self, g: Any, z: Any, x: Any, *, axis: int, exclusive: bool = False, reverse: bool = False) -> tuple[Any, ...]:
+        return (lambda: cumsum(g, axis=axis, exclusive=exclusive, reverse=not reverse),)
+
+
+class LinearScan(Cumulative):
+    """The recurrence u[k] = b[k] + a[k] * u[k-1] along an axis, from 0; two operands, a and b."""
+
+    name = "linear_scan"
+    kinds = "fc"
+
+    def run(self, a: Any, b: Any) -> Any:
+        out = b.copy()
+        for k in range(1, len(out)):
+            out[k] += a[k] * out[k - 1]
+        return out
+
+    def step(self, so_far: Expr, a: Expr, b: Expr) -> Expr:
+        return b + a * so_far
+
+    def vjp(self, g: Any, z: Any, a: Any, b: Any, *, axis: int, exclusive: bool = False, reverse: bool = False) -> tuple[Any, ...]:
+        if exclusive:
+            along = _shared(lambda: linear_scan(a, g, axis=axis, exclusive=True, reverse=not reverse))
+            return (lambda: along() * z, along)
+        along = _shared(lambda: _from_neighbour(a, g, axis, not reverse))
+        return (lambda: along() * linear_scan(a, b, axis=axis, exclusive=True, reverse=reverse), along)
+
+    def draws(self, draw: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        return draw(shape, -1.5, 1.5, kinds=self.kinds), draw(shape, kinds=self.kinds)
+
+
+def _shared(make: Callable[[], Any]) -> Callable[[], Any]:
+    """`make`, called at most once."""
+    made: list[Any] = []
+
+    def once() -> Any:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return once
+
+
+def _from_neighbour(a: Any, b: Any, axis: int, reverse: bool) -> Any:
+    """The recurrence r[k] = b[k] + a[k-1] * r[k-1], whose coefficient is the neighbour's."""
+    return b + linear_scan(a, a * b, axis=axis, exclusive=True, reverse=reverse)
+
+
+class CumProd(Cumulative):
+    """Running product. The gradient is right where elements are 0, as are gradients of higher order."""
+
+    name = "cumprod"
+
+    def run(self, x: Any) -> Any:
+        return np.cumprod(x, axis=0, dtype=x.dtype)
+
+    def neutral(self, dtype: Any) -> Any:
+        return 1
+
+    def step(self, so_far: Expr, x: Expr) -> Expr:
+        return so_far * x
+
+    def vjp(self, g: Any, z: Any, x: Any, *, axis: int, exclusive: bool = False, reverse: bool = False) -> tuple[Any, ...]:
+        def rule() -> Any:
+            # what stands before an element, times what its result and later ones make of it
+            if exclusive:
+                return z * linear_scan(x, g, axis=axis, exclusive=True, reverse=not reverse)
+            return cumprod(x, axis=axis, exclusive=True, reverse=reverse) * _from_neighbour(x, g, axis, not reverse)
+
+        return (rule,)
+
+
+class CumulativeLogSumExp(Cumulative):
+    """Running log(sum(exp(x))), without overflow. As in TensorFlow the exclusive form starts with the lowest finite number."""
+
+    name = "cumulative_logsumexp"
+    kinds = "f"
+
+    def run(self, x: Any) -> Any:
+        return np.logaddexp.accumulate(x, axis=0) if len(x) else x
+
+    def neutral(self, dtype: Any) -> Any:
+        return dtypes.as_dtype(dtype).min
+
+    def step(self, so_far: Expr, x: Expr) -> Expr:
+        low, high = expr.binary("min", so_far, x), expr.binary("max", so_far, x)
+        level = expr.compare("eq", low, high)  # also where both are infinite
+        grown = high + expr.call("log1p", expr.call("exp", low - high))
+        return expr.select(level, high + expr.as_expr(float(np.log(2.0)), so_far.dtype), grown)
+
+    def vjp(self, g: Any, z: Any, x: Any, *, axis: int, exclusive: bool = False, reverse: bool = False) -> tuple[Any, ...]:
+        def rule() -> Any:
+            # dz[i]/dx[k] = exp(x[k] - z[i]) = exp(x[k] - z[k]) * product over k < j <= i of exp(z[j-1] - z[j]), factors of at most 1
+            total = cumulative_logsumexp(x, axis=axis, reverse=reverse) if exclusive else z
+            before = z if exclusive else cumulative_logsumexp(x, axis=axis, exclusive=True, reverse=reverse)
+            step = exp(before - total)
+            if exclusive:
+                later = linear_scan(step, g, axis=axis, exclusive=True, reverse=not reverse)
+            else:
+                later = _from_neighbour(step, g, axis, not reverse)
+            return exp(x - total) * later
+
+        return (rule,)
+
+
+cumsum, cumprod = register(CumSum()), register(CumProd())
+linear_scan, cumulative_logsumexp = register(LinearScan()), register(CumulativeLogSumExp())
