@@ -11,6 +11,7 @@ Environment: `TAPEJIT_CACHE_DIR` (default: `tapejit` in the platform's cache fol
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -62,10 +63,8 @@ class Cache:
         if read is None or not self._trusted(path):
             self._discard(path)
             return None
-        try:
+        with contextlib.suppress(OSError):  # read-only: it works, it only cannot be told apart from entries nobody uses
             os.utime(path)
-        except OSError:
-            pass  # read-only: it works, it only cannot be told apart from entries nobody uses
         return read[1]
 
     def store(self, key: str, name: str, payload: bytes) -> bool:
@@ -143,10 +142,8 @@ class Cache:
 
     @staticmethod
     def _discard(path: Path) -> None:
-        try:
+        with contextlib.suppress(OSError):
             path.unlink()
-        except OSError:
-            pass
 
     @staticmethod
     def _trusted(path: Path) -> bool:

@@ -25,6 +25,11 @@ def target(threads: int | None = None) -> Target:
     return Target("cpu", cpu, features, _vector_bits(features), usable, threads or num_threads(), l1, l2)
 
 
+def is_x86() -> bool:
+    """Whether this is a 64-bit Intel or AMD processor."""
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
 def cores() -> int:
     """How many cores this process may run on: its affinity, and the share of processor time its container allows."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

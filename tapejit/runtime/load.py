@@ -53,15 +53,19 @@ def provide(symbols: Iterable[str], addresses: Mapping[str, int]) -> None:
         if name in _registered:
             continue
         library, colon, routine = name.partition(":")
-        if colon:
-            address = fortran(library, routine)
-            llvm.add_symbol(name, address)
-        else:
-            found = llvm.address_of_symbol(name)
-            if not found:
-                raise LookupError(f"the compiled program calls {name!r}, which no library of this process has")
-            address = found
-        _registered[name] = address
+        _registered[name] = fortran(library, routine) if colon else process(name)
+        llvm.add_symbol(name, _registered[name])
+
+
+def process(name: str) -> int:
+    """Address of a C function of this process: Python's, or of a library that Python is linked with."""
+    try:
+        found = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+    except AttributeError:
+        found = binding().address_of_symbol(name)
+    if not found:
+        raise LookupError(f"the compiled program calls {name!r}, which no library of this process has")
+    return found
 
 
 def fortran(library: str, routine: str) -> int:

@@ -31,9 +31,11 @@ def test_ls_and_clear(tmp_path):
     os.utime(c._path("a"), (past, past))
     newest, oldest = c.ls()
     assert (newest.name, oldest.name) == ("zweite Größe", "first")
-    assert oldest.bytes > 100 and 499 < oldest.age < 600
+    assert oldest.bytes > 100
+    assert 499 < oldest.age < 600
     assert c.clear() == 2
-    assert c.ls() == [] and c.lookup("a") is None
+    assert c.ls() == []
+    assert c.lookup("a") is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,8 @@ def test_least_recently_used_goes_first(tmp_path):
     assert c.lookup("0") is not None  # now the most recently used
     c.store("8", "entry 8", bytes(1000))
     c.store("9", "entry 9", bytes(1000))
-    assert c.lookup("0") is not None and c.lookup("9") is not None
+    assert c.lookup("0") is not None
+    assert c.lookup("9") is not None
     assert c.lookup("1") is None
     assert sum(e.bytes for e in c.ls()) <= 10_000
 
@@ -68,7 +71,8 @@ def test_entry_over_the_limit_is_not_kept(tmp_path):
     c = Cache(tmp_path, limit=1000)
     c.store("small", "n", b"x")
     assert not c.store("k", "n", bytes(2000))
-    assert c.lookup("k") is None and c.lookup("small") == b"x"
+    assert c.lookup("k") is None
+    assert c.lookup("small") == b"x"
 
 
 def test_left_over_temporary_files_go(tmp_path):
@@ -78,7 +82,8 @@ def test_left_over_temporary_files_go(tmp_path):
         path.write_bytes(b"half")
     os.utime(stale, (time.time() - 7200,) * 2)
     c.store("k", "n", b"x")
-    assert not stale.exists() and fresh.exists()
+    assert not stale.exists()
+    assert fresh.exists()
 
 
 def test_unusable_directory_warns_once(tmp_path):
@@ -89,7 +94,9 @@ def test_unusable_directory_warns_once(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not c.store("k", "n", b"x")
-    assert c.lookup("k") is None and c.ls() == [] and c.clear() == 0
+    assert c.lookup("k") is None
+    assert c.ls() == []
+    assert c.clear() == 0
 
 
 @pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="root may write anywhere")

@@ -13,11 +13,14 @@ def clean(monkeypatch):
 
 def test_target_describes_this_machine():
     target = host.target()
-    assert target.kind == "cpu" and target.cpu
+    assert target.kind == "cpu"
+    assert target.cpu
     assert target.vector_bits in (128, 256, 512)
     assert 4096 <= target.l1 < target.l2 <= 2**30
-    assert target.cores >= 1 and target.threads == target.cores
-    assert target == host.target() and hash(target) == hash(host.target())
+    assert target.cores >= 1
+    assert target.threads == target.cores
+    assert target == host.target()
+    assert hash(target) == hash(host.target())
     assert host.target(threads=3).threads == 3
 
 

@@ -1,0 +1,567 @@
+"""The launcher, in the native subset (see `native`): what happens between a Python call and the compiled step, without Python.
+
+`launch` is the C function of a builtin function object whose `self` is the plan (an int64 ndarray, see `layout`): it checks the
+arguments, fills the table, runs the step, and builds what is returned. Where anything is not as the plan expects, nothing has
+happened yet, and the call goes to the plan's fallback.
+"""
+
+from __future__ import annotations
+
+from tapejit.runtime import layout as at
+from tapejit.runtime.native import address, c, call, copy, i32, i64, stack, static, u32
+
+POOL = static(2048)  # POOL_BUCKETS pairs: bytes of a block, first free block (which begins with the address of the next)
+POOLED = static(8)  # bytes that lie there
+HELD = 32  # bytes per cell while a call runs: array, fresh array or 0, its tensor, whether the array came from the spares
+
+
+def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
+    plan = i64[plan_array + at.ARRAY_DATA]
+    if keywords != 0 or count != i64[plan + at.ARGUMENT_COUNT]:
+        return _fall_back(plan, args, count, keywords)
+    if i64[plan + at.GATE] != 0 and i64[i64[plan + at.GATE]] != 0:
+        return _fall_back(plan, args, count, keywords)
+    table = stack(i64[plan + at.TABLE_BYTES])
+    copy(table, i64[plan + at.TABLE], i64[plan + at.TABLE_BYTES])
+    cells = i64[plan + at.CELL_COUNT]
+    results = i64[plan + at.RESULT_COUNT]
+    arrays = stack(8 * (count + cells))  # what the step reads, to be held on to where needed
+    held = stack(HELD * cells)
+    made = stack(8 * results)
+
+    record = i64[plan + at.ARGUMENTS]
+    for k in range(count):
+        if not _argument(plan, record, i64[args + 8 * k], table, arrays + 8 * k):
+            return _fall_back(plan, args, count, keywords)
+        record += at.RECORD_BYTES
+    record = i64[plan + at.CELLS]
+    for k in range(cells):
+        tensor = i64[i64[record + at.OBJECT] + i64[record + at.VALUE_AT]]
+        if tensor == 0:
+            return _fall_back(plan, args, count, keywords)
+        if i64[tensor + at.TYPE] != i64[plan + at.TENSOR]:
+            return _fall_back(plan, args, count, keywords)
+        array = i64[tensor + i64[plan + at.TENSOR_ARRAY]]
+        if not _array(plan, record, array, table):
+            return _fall_back(plan, args, count, keywords)
+        i64[arrays + 8 * (count + k)] = array
+        i64[held + HELD * k] = array
+        i64[held + HELD * k + 8] = 0
+        i64[held + HELD * k + 16] = 0
+        i64[held + HELD * k + 24] = 0
+        record += at.RECORD_BYTES
+    pair = i64[plan + at.GUARDS]
+    for _k in range(i64[plan + at.GUARD_COUNT]):
+        if _size(i64[pair], table) != _size(i64[pair + 8], table):
+            return _fall_back(plan, args, count, keywords)
+        pair += 16
+
+    # From here on the call is ours. First everything that can fail for want of memory.
+    for k in range(results):
+        i64[made + 8 * k] = 0
+    enough = _make_cells(plan, held, table)
+    if enough:
+        enough = _make_results(plan, made, table)
+    kept = 0
+    if enough and i64[plan + at.ARENA_SLOT] >= 0:
+        kept = _take_arena(plan, table)
+        if i64[table + i64[plan + at.ARENA_SLOT]] == 0:
+            enough = 0
+            c.PyErr_NoMemory()
+    if not enough:
+        _give_up(plan, held, made)
+        return 0
+    if i64[plan + at.ERROR_SLOT] >= 0:
+        error = stack(at.ERROR_BYTES)
+        for k in range(at.ERROR_BYTES >> 3):
+            i64[error + 8 * k] = 0
+        i64[table + i64[plan + at.ERROR_SLOT]] = error
+
+    flags = i64[plan + at.FLAGS]
+    i64[plan + at.CALLS] += 1
+    if flags == 0:
+        status = call(i64[plan + at.STEP], table)
+    else:
+        for k in range(count + cells):
+            if i64[arrays + 8 * k] != 0:
+                c.Py_IncRef(i64[arrays + 8 * k])
+        if flags & at.RELEASE_GIL:
+            state = c.PyEval_SaveThread()
+            status = call(i64[plan + at.STEP], table)
+            c.PyEval_RestoreThread(state)
+        else:
+            status = call(i64[plan + at.STEP], table)
+        for k in range(count + cells):
+            if i64[arrays + 8 * k] != 0:
+                c.Py_DecRef(i64[arrays + 8 * k])
+    if i64[plan + at.ARENA_SLOT] >= 0:
+        if kept:
+            i64[plan + at.ARENA_BUSY] = 0
+        else:
+            c.free(i64[table + i64[plan + at.ARENA_SLOT]])
+
+    if status != 0:
+        if i64[plan + at.ERROR_SLOT] >= 0:
+            copy(i64[plan + at.ERROR], i64[table + i64[plan + at.ERROR_SLOT]], at.ERROR_BYTES)
+        _drop_delivered(plan, table)
+        _give_up(plan, held, made)
+        return _report(plan, status)
+    if not _wrap(plan, held, made, table):
+        _give_up(plan, held, made)
+        return 0
+    _swap(plan, held)
+    back = _answer(plan, made, args)
+    for k in range(results):
+        c.Py_DecRef(i64[made + 8 * k])
+    return back
+
+
+def _fall_back(plan: int, args: int, count: int, keywords: int) -> int:
+    if i64[plan + at.FALLBACK] == 0:
+        c.Py_IncRef(i64[plan + at.NOT_IMPLEMENTED])
+        return i64[plan + at.NOT_IMPLEMENTED]
+    return c.PyObject_Vectorcall(i64[plan + at.FALLBACK], args, count, keywords)
+
+
+def _report(plan: int, status: int) -> int:
+    """The status as an int, or what the plan's `on_error` makes of it."""
+    number = c.PyLong_FromLongLong(status)
+    if number == 0 or i64[plan + at.ON_ERROR] == 0:
+        return number
+    passed = stack(8)
+    i64[passed] = number
+    handler = i64[plan + at.ON_ERROR]
+    c.Py_IncRef(handler)
+    back = c.PyObject_Vectorcall(handler, passed, 1, 0)
+    c.Py_DecRef(handler)
+    c.Py_DecRef(number)
+    return back
+
+
+# ------------------------------------------------------------------------------------------------- what comes in
+def _argument(plan: int, record: int, value: int, table: int, array: int) -> int:
+    i64[array] = 0
+    kind = i64[record + at.KIND]
+    if kind == at.ARRAY:
+        if i64[value + at.TYPE] == i64[plan + at.TENSOR]:
+            value = i64[value + i64[plan + at.TENSOR_ARRAY]]
+        elif i64[record + at.ACCEPT_RAW] == 0:
+            return 0
+        i64[array] = value
+        return _array(plan, record, value, table)
+    wanted = i64[record + at.OBJECT]
+    if value == wanted:
+        return 1
+    if kind == at.SAME or i64[value + at.TYPE] != i64[wanted + at.TYPE]:
+        return 0
+    if kind == at.BITS:
+        return i64[value + 16] == i64[wanted + 16]
+    equal = c.PyObject_RichCompareBool(value, wanted, 2) & 0xFFFFFFFF
+    if equal > 1:
+        c.PyErr_Clear()
+    return equal == 1
+
+
+def _array(plan: int, record: int, array: int, table: int) -> int:
+    """Whether the object is the array (or scalar) that the record describes; puts its address into the table, binds sizes."""
+    if array == 0:
+        return 0
+    kind = i64[array + at.TYPE]
+    if kind == i64[plan + at.NDARRAY]:
+        if i64[array + at.ARRAY_DESCR] != i64[record + at.DESCR]:
+            return 0
+        if i32[array + at.ARRAY_FLAGS] & at.READABLE != at.READABLE:
+            return 0
+        rank = i64[record + at.RANK]
+        if i32[array + at.ARRAY_RANK] != rank:
+            return 0
+        have = i64[array + at.ARRAY_DIMS]
+        want = i64[record + at.DIMS]
+        for k in range(rank):
+            how = i64[want + 16 * k]
+            what = i64[want + 16 * k + 8]
+            size = i64[have + 8 * k]
+            if how == at.EXACT:
+                if size != what:
+                    return 0
+            elif how == at.BIND:
+                i64[table + what] = size
+            elif size != i64[table + what]:
+                return 0
+        data = i64[array + at.ARRAY_DATA]
+    elif kind == i64[record + at.SCALAR]:
+        data = array + at.SCALAR_VALUE
+    else:
+        return 0
+    if i64[record + at.SLOT] >= 0:
+        i64[table + i64[record + at.SLOT]] = data
+    return 1
+
+
+def _size(program: int, table: int) -> int:
+    """Run the program of a size."""
+    values = stack(8 * at.SIZE_STACK)
+    top = values
+    while i64[program] != at.END:
+        op = i64[program]
+        program += 8
+        if op <= at.LOAD:
+            i64[top] = i64[program] if op == at.CONST else i64[table + i64[program]]
+            program += 8
+            top += 8
+        else:
+            top -= 8
+            b = i64[top]
+            a = i64[top - 8]
+            if op == at.ADD:
+                a += b
+            elif op == at.SUB:
+                a -= b
+            elif op == at.MUL:
+                a *= b
+            elif op == at.FLOORDIV:
+                a = 0 if b <= 0 else (a // b if a >= 0 else -((b - 1 - a) // b))
+            elif op == at.MINIMUM:
+                a = a if a < b else b
+            else:
+                a = a if a > b else b
+            i64[top - 8] = a
+    return i64[values]
+
+
+# ---------------------------------------------------------------------------------------------- what is made
+def _make_cells(plan: int, held: int, table: int) -> int:
+    """Decide for every cell that is written where to: into its own array if nobody else can see it, else into another one."""
+    record = i64[plan + at.CELLS]
+    for k in range(i64[plan + at.CELL_COUNT]):
+        if i64[record + at.KIND] != at.READ:
+            own = 0
+            if i64[record + at.KIND] == at.IN_PLACE:
+                tensor = i64[i64[record + at.OBJECT] + i64[record + at.VALUE_AT]]
+                own = u32[tensor + at.REFCOUNT] == 1 and _exclusive(plan, i64[held + HELD * k])
+            if own:
+                i64[table + i64[record + at.WRITE_SLOT]] = i64[i64[held + HELD * k] + at.ARRAY_DATA]
+            else:
+                fresh = 0
+                if i64[record + at.FIXED]:
+                    fresh = i64[i64[i64[plan + at.SPARES] + 24] + 8 * k]  # item k of a list
+                    if fresh == i64[plan + at.NONE]:
+                        fresh = 0
+                    elif _exclusive(plan, fresh):
+                        c.Py_IncRef(fresh)
+                        c.Py_IncRef(i64[plan + at.NONE])
+                        c.PyList_SetItem(i64[plan + at.SPARES], k, i64[plan + at.NONE])
+                        i64[held + HELD * k + 24] = 1
+                    else:
+                        fresh = 0
+                if fresh == 0:
+                    fresh = _new_array(plan, record, table)
+                if fresh == 0:
+                    return 0
+                i64[held + HELD * k + 8] = fresh
+                i64[table + i64[record + at.WRITE_SLOT]] = i64[fresh + at.ARRAY_DATA]
+        record += at.RECORD_BYTES
+    return 1
+
+
+def _exclusive(plan: int, array: int) -> int:
+    """Whether the one reference to this array is ours, nobody else can see its memory, and it may be written."""
+    if i64[array + at.TYPE] != i64[plan + at.NDARRAY] or u32[array + at.REFCOUNT] != 1:
+        return 0
+    if i32[array + at.ARRAY_FLAGS] & at.WRITABLE != at.WRITABLE:
+        return 0
+    base = i64[array + at.ARRAY_BASE]
+    if base == 0:
+        return 1
+    return (
+        i64[base + at.TYPE] == i64[plan + at.CAPSULE]
+        and i64[base + at.CAPSULE_DESTRUCTOR] == address(_release)
+        and u32[base + at.REFCOUNT] == 1
+    )
+
+
+def _make_results(plan: int, made: int, table: int) -> int:
+    record = i64[plan + at.RESULTS]
+    for k in range(i64[plan + at.RESULT_COUNT]):
+        if i64[record + at.KIND] == at.DELIVERED:
+            i64[table + i64[record + at.SLOT]] = 0
+        elif i64[record + at.SCALAR] != 0:
+            scalar = call(i64[record + at.ALLOC], i64[record + at.SCALAR], 0)
+            if scalar == 0:
+                return 0
+            i64[made + 8 * k] = scalar
+            i64[table + i64[record + at.SLOT]] = scalar + at.SCALAR_VALUE
+        else:
+            array = _new_array(plan, record, table)
+            if array == 0:
+                return 0
+            i64[made + 8 * k] = array
+            i64[table + i64[record + at.SLOT]] = i64[array + at.ARRAY_DATA]
+        record += at.RECORD_BYTES
+    return 1
+
+
+def _new_array(plan: int, record: int, table: int) -> int:
+    """A new array of the record's type and shape, its memory from the pool if it is large."""
+    rank = i64[record + at.RANK]
+    dims = stack(8 * at.RANK_LIMIT)
+    size = i64[record + at.ITEM_BYTES]
+    want = i64[record + at.DIMS]
+    for k in range(rank):
+        how = i64[want + 16 * k]
+        what = i64[want + 16 * k + 8]
+        dim = what
+        if how == at.COMPUTED:
+            dim = _size(what, table)
+        elif how != at.EXACT:
+            dim = i64[table + what]
+        i64[dims + 8 * k] = dim
+        size *= dim
+    return _array_of(plan, record, rank, dims, size)
+
+
+def _array_of(plan: int, record: int, rank: int, dims: int, size: int) -> int:
+    descr = i64[record + at.DESCR]
+    if size < at.POOL_LEAST:
+        c.Py_IncRef(descr)
+        return call(i64[plan + at.NEW_ARRAY], i64[plan + at.NDARRAY], descr, rank, dims, 0, 0, 0, 0)
+    size = (size + 63) & ~63
+    block = _take(size)
+    if block == 0:
+        return c.PyErr_NoMemory()
+    base = c.PyCapsule_New(block, 0, address(_release))
+    if base == 0:
+        c.free(block)
+        return 0
+    c.PyCapsule_SetContext(base, size)
+    c.Py_IncRef(descr)
+    array = call(i64[plan + at.NEW_ARRAY], i64[plan + at.NDARRAY], descr, rank, dims, 0, block, at.WRITABLE, 0)
+    if array == 0:
+        c.Py_DecRef(base)
+        return 0
+    i64[array + at.ARRAY_BASE] = base
+    return array
+
+
+def _take(size: int) -> int:
+    """A block of `size` bytes: one that was given back, or a new one. (All of the pool runs under the interpreter's lock.)"""
+    bucket = POOL
+    for _k in range(at.POOL_BUCKETS):
+        if i64[bucket] == size:
+            block = i64[bucket + 8]
+            if block != 0:
+                i64[bucket + 8] = i64[block]
+                i64[POOLED] -= size
+                return block
+            break
+        if i64[bucket] == 0:
+            break
+        bucket += 16
+    return c.aligned_alloc(64, size)
+
+
+def _release(capsule: int) -> int:
+    """The destructor of the capsule that an array from the pool is based on."""
+    block = c.PyCapsule_GetPointer(capsule, 0)
+    size = c.PyCapsule_GetContext(capsule)
+    if i64[POOLED] + size > at.POOL_LIMIT:
+        c.free(block)
+        return 0
+    bucket = POOL
+    for _k in range(at.POOL_BUCKETS):
+        if i64[bucket] == size or i64[bucket] == 0 or i64[bucket + 8] == 0:
+            if i64[bucket] != size:
+                i64[bucket + 8] = 0
+            i64[bucket] = size
+            i64[block] = i64[bucket + 8]
+            i64[bucket + 8] = block
+            i64[POOLED] += size
+            return 0
+        bucket += 16
+    c.free(block)
+    return 0
+
+
+def pooled() -> int:
+    """Bytes that lie in the pool unused."""
+    return i64[POOLED]
+
+
+def drain() -> int:
+    """Give the pool's memory back to the system."""
+    bucket = POOL
+    for _k in range(at.POOL_BUCKETS):
+        while i64[bucket + 8] != 0:
+            block = i64[bucket + 8]
+            i64[bucket + 8] = i64[block]
+            c.free(block)
+        i64[bucket] = 0
+        bucket += 16
+    i64[POOLED] = 0
+    return 0
+
+
+def _take_arena(plan: int, table: int) -> int:
+    """Put the address of an arena into the table; 1 if it is the one that the plan keeps."""
+    size = (_size(i64[plan + at.ARENA_SIZE], table) + 127) & ~63
+    slot = table + i64[plan + at.ARENA_SLOT]
+    if i64[plan + at.ARENA_BUSY]:
+        i64[slot] = c.aligned_alloc(64, size)
+        return 0
+    if size > i64[plan + at.ARENA_KEPT]:
+        c.free(i64[plan + at.ARENA])
+        i64[plan + at.ARENA] = c.aligned_alloc(64, size)
+        i64[plan + at.ARENA_KEPT] = size if i64[plan + at.ARENA] != 0 else 0
+    i64[slot] = i64[plan + at.ARENA]
+    if i64[slot] == 0:
+        return 0
+    i64[plan + at.ARENA_BUSY] = 1
+    return 1
+
+
+def free_arena(plan: int) -> int:
+    """Called when the plan dies."""
+    c.free(i64[plan + at.ARENA])
+    i64[plan + at.ARENA] = 0
+    i64[plan + at.ARENA_KEPT] = 0
+    return 0
+
+
+def _give_up(plan: int, held: int, made: int) -> int:
+    """Drop what was made for a call that did not succeed; spares go back."""
+    for k in range(i64[plan + at.CELL_COUNT]):
+        fresh = i64[held + HELD * k + 8]
+        if i64[held + HELD * k + 16] != 0:
+            c.Py_DecRef(i64[held + HELD * k + 16])
+        elif fresh != 0:
+            if i64[held + HELD * k + 24]:
+                c.PyList_SetItem(i64[plan + at.SPARES], k, fresh)
+            else:
+                c.Py_DecRef(fresh)
+    for k in range(i64[plan + at.RESULT_COUNT]):
+        if i64[made + 8 * k] != 0:
+            c.Py_DecRef(i64[made + 8 * k])
+    return 0
+
+
+def _drop_delivered(plan: int, table: int) -> int:
+    record = i64[plan + at.RESULTS]
+    for _k in range(i64[plan + at.RESULT_COUNT]):
+        if i64[record + at.KIND] == at.DELIVERED:
+            c.free(i64[table + i64[record + at.SLOT]])
+        record += at.RECORD_BYTES
+    return 0
+
+
+# --------------------------------------------------------------------------------------------- what goes out
+def _tensor(plan: int, array: int) -> int:
+    """A tensor that takes over the reference to the array; 0, the reference dropped, if there is no memory."""
+    tensor = call(i64[plan + at.TENSOR_ALLOC], i64[plan + at.TENSOR], 0)
+    if tensor == 0:
+        c.Py_DecRef(array)
+        return 0
+    i64[tensor + i64[plan + at.TENSOR_ARRAY]] = array
+    return tensor
+
+
+def _wrap(plan: int, held: int, made: int, table: int) -> int:
+    """Tensors for all results and all new values of cells."""
+    for k in range(i64[plan + at.CELL_COUNT]):
+        fresh = i64[held + HELD * k + 8]
+        if fresh != 0:
+            i64[held + HELD * k + 8] = 0
+            i64[held + HELD * k + 16] = _tensor(plan, fresh)
+            if i64[held + HELD * k + 16] == 0:
+                return 0
+    good = 1
+    record = i64[plan + at.RESULTS]
+    for k in range(i64[plan + at.RESULT_COUNT]):
+        if i64[record + at.KIND] == at.DELIVERED:
+            where = table + i64[record + at.SLOT]
+            size = i64[record + at.ITEM_BYTES]
+            for d in range(i64[record + at.RANK]):
+                size *= i64[where + 8 + 8 * d]
+            array = _array_of(plan, record, i64[record + at.RANK], where + 8, size)
+            if array == 0:
+                good = 0
+            else:
+                copy(i64[array + at.ARRAY_DATA], i64[where], size)
+            c.free(i64[where])
+            i64[made + 8 * k] = array
+        array = i64[made + 8 * k]
+        if array != 0:
+            i64[made + 8 * k] = _tensor(plan, array)
+        if i64[made + 8 * k] == 0:
+            good = 0
+        record += at.RECORD_BYTES
+    return good
+
+
+def _swap(plan: int, held: int) -> int:
+    """Give cells their new values. An array that nobody saw but its cell is the spare for the next call."""
+    record = i64[plan + at.CELLS]
+    for k in range(i64[plan + at.CELL_COUNT]):
+        tensor = i64[held + HELD * k + 16]
+        if tensor != 0:
+            where = i64[record + at.OBJECT] + i64[record + at.VALUE_AT]
+            before = i64[where]
+            i64[where] = tensor
+            if before != 0:
+                if i64[record + at.FIXED] and u32[before + at.REFCOUNT] == 1 and before != tensor:
+                    array = i64[held + HELD * k]
+                    if i64[before + i64[plan + at.TENSOR_ARRAY]] == array and _exclusive(plan, array):
+                        c.Py_IncRef(array)
+                        c.PyList_SetItem(i64[plan + at.SPARES], k, array)
+                c.Py_DecRef(before)
+        record += at.RECORD_BYTES
+    return 0
+
+
+def _answer(plan: int, made: int, args: int) -> int:
+    """Run the program that builds what is returned."""
+    program = i64[plan + at.RETURN]
+    values = stack(8 * i64[plan + at.RETURN_DEPTH])
+    count = 0
+    while i64[program] != at.END:
+        op = i64[program]
+        what = i64[program + 8]
+        program += 16
+        built = 0
+        if op == at.RESULT:
+            built = i64[made + 8 * what]
+            c.Py_IncRef(built)
+        elif op == at.OBJECT_ITSELF:
+            built = what
+            c.Py_IncRef(built)
+        elif op == at.ARGUMENT:
+            built = i64[args + 8 * what]
+            c.Py_IncRef(built)
+        else:
+            count -= what
+            if op == at.TUPLE:
+                built = c.PyTuple_New(what)
+            elif op == at.LIST:
+                built = c.PyList_New(what)
+            else:
+                built = c.PyDict_New()
+            for k in range(what):
+                item = i64[values + 8 * (count + k)]
+                if built == 0:
+                    c.Py_DecRef(item)
+                elif op == at.TUPLE:
+                    c.PyTuple_SetItem(built, k, item)
+                elif op == at.LIST:
+                    c.PyList_SetItem(built, k, item)
+                else:
+                    if op == at.DICT:
+                        c.PyDict_SetItem(built, i64[program + 8 * k], item)
+                    c.Py_DecRef(item)
+            if op == at.DICT:
+                program += 8 * what
+            if built == 0:
+                for k in range(count):
+                    c.Py_DecRef(i64[values + 8 * k])
+                return 0
+        i64[values + 8 * count] = built
+        count += 1
+    return i64[values]

@@ -1,0 +1,94 @@
+"""Where things are in memory: the records of a call plan, which `launcher` writes and `launch` reads, and CPython's and NumPy's objects.
+
+All numbers are byte offsets of int64 words unless said otherwise. The offsets into objects are those of 64-bit builds with the
+global interpreter lock; `launcher.supported` compares them with real objects before anything relies on them.
+"""
+
+# ---- the plan
+STEP = 0  # address of the compiled step
+FLAGS = 8  # see below
+TABLE = 16  # address of the table's template
+TABLE_BYTES = 24
+ARGUMENT_COUNT = 32
+ARGUMENTS = 40  # address of argument records
+CELL_COUNT = 48
+CELLS = 56
+RESULT_COUNT = 64
+RESULTS = 72
+ARENA_SLOT = 80  # offset into the table, or -1: no arena
+ARENA_SIZE = 88  # address of the size that computes its bytes
+ARENA = 96  # address of the arena kept from call to call
+ARENA_KEPT = 104  # its bytes
+ARENA_BUSY = 112  # 1 while a call uses it
+ERROR_SLOT = 120  # offset into the table, or -1
+ERROR = 128  # address of ERROR_BYTES bytes, where a failing call leaves its error record
+TENSOR = 136  # the tensor class
+TENSOR_ARRAY = 144  # offset of its array
+TENSOR_ALLOC = 152  # its tp_alloc
+NDARRAY = 160  # numpy.ndarray
+NEW_ARRAY = 168  # PyArray_NewFromDescr
+FALLBACK = 176  # callable, or 0
+ON_ERROR = 184  # callable, or 0
+RETURN = 192  # address of the program that builds what is returned
+RETURN_DEPTH = 200  # how many objects that holds at once
+GUARD_COUNT = 208
+GUARDS = 216  # address of pairs of addresses of sizes that must be equal
+GATE = 224  # address of a word that is 0 where compiled calls are allowed, or 0
+SPARES = 232  # list of one spare array per cell
+NOT_IMPLEMENTED = 240
+NONE = 248
+CAPSULE = 256  # the capsule type
+CALLS = 264  # how often the step ran
+PLAN_BYTES = 272
+
+RELEASE_GIL = 1  # FLAGS: other Python threads may run during the step
+GUARDED = 2  # FLAGS: Python code may run during the step, so what the step reads is held on to
+
+# ---- one argument, one cell, one result; they begin alike
+KIND = 0
+SLOT = 8  # offset into the table that gets the address, or -1
+DESCR = 16  # dtype object
+SCALAR = 24  # NumPy scalar class that may stand for (or is made for) an array of rank 0, or 0
+RANK = 32
+DIMS = 40  # address of pairs (how, what)
+OBJECT = 48  # argument: the object to be; cell: the object that has it
+ACCEPT_RAW = 56  # argument: 1 if a bare ndarray will do
+ITEM_BYTES = 64
+ALLOC = 72  # result: tp_alloc of SCALAR
+WRITE_SLOT = 80  # cell: offset into the table that gets the address to write to, or -1
+VALUE_AT = 88  # cell: offset of the tensor in the object
+FIXED = 96  # 1 if no dim depends on a size
+RECORD_BYTES = 104
+
+ARRAY, SAME, EQUAL, BITS = 0, 1, 2, 3  # KIND of an argument: tensor; this object; same class and equal; same class and same 8 bytes
+READ, IN_PLACE, SWAP = 0, 1, 2  # KIND of a cell
+FRESH, DELIVERED = 0, 1  # KIND of a result: the launcher allocates it; the step does
+EXACT, BIND, SIZE = 0, 1, 2  # how a dim is given: number; the size at this offset of the table becomes it; is that size already
+COMPUTED = 3  # results only: address of a size
+
+# ---- sizes: words of a program for a stack machine
+END, CONST, LOAD, ADD, SUB, MUL, FLOORDIV, MINIMUM, MAXIMUM = 0, 1, 2, 3, 4, 5, 6, 7, 8
+SIZE_STACK = 64  # words
+
+# ---- what is returned: words of another one
+RESULT, OBJECT_ITSELF, ARGUMENT, TUPLE, LIST, DICT = 1, 2, 3, 4, 5, 6
+
+ERROR_BYTES = 512
+RANK_LIMIT = 64  # NumPy's
+POOL_LEAST = 4096  # bytes from which on arrays get memory from the pool
+POOL_BUCKETS = 128
+POOL_LIMIT = 512 * 2**20  # bytes that may lie in the pool unused
+
+# ---- objects
+REFCOUNT = 0  # the low 32 bits
+TYPE = 8
+CAPSULE_DESTRUCTOR = 40
+ARRAY_DATA = 16
+ARRAY_RANK = 24  # 32 bits
+ARRAY_DIMS = 32
+ARRAY_BASE = 48
+ARRAY_DESCR = 56
+ARRAY_FLAGS = 64  # 32 bits
+SCALAR_VALUE = 16
+READABLE = 0x101  # contiguous, aligned
+WRITABLE = 0x501  # and writeable
