@@ -1,0 +1,111 @@
+"""Discrete Fourier transforms. NumPy computes them; a compiled step calls back through the host, as for all complex numbers.
+
+Gradients are transposes without conjugation (see `ops.complex`): the matrix of the transform is symmetric, so `fft` is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tapejit.core import dtypes, sizes
+from tapejit.core.sizes import Dim
+from tapejit.core.types import Type
+from tapejit.ir.op import Op, register
+from tapejit.ops.complex import complex_dtype
+from tapejit.ops.creation import iota
+from tapejit.ops.elementwise import cast, conjugate, equal, logical_or, ones_like, select
+from tapejit.ops.slicing import scalar_of
+
+
+class FFT(Op):
+    """z[.., k, ..] = sum over n of x[.., n, ..] * exp(-2 pi i k n / N) along each of `axes`; with `inverse` exp(+...) and divided by N."""
+
+    name = "fft"
+
+    def infer(self, x: Type, *, axes: tuple[int, ...], inverse: bool = False) -> Type:
+        if x.dtype.kind != "c":
+            raise TypeError(f"fft takes complex numbers, got {x.dtype.name}; write tf.cast(x, tf.complex64) or tf.signal.rfft")
+        if not all(0 <= a < x.rank for a in axes):
+            raise ValueError(f"fft over {len(axes)} axes takes rank {len(axes)} or more, got {x}")
+        return x
+
+    def eager(self, x: Any, *, axes: tuple[int, ...], inverse: bool = False) -> Any:
+        if x.dtype.kind != "c" or not all(0 <= a < x.ndim for a in axes):
+            self.infer(Type(dtypes.as_dtype(x.dtype), x.shape), axes=axes)  # raises
+        if not x.size:
+            return x.copy()
+        return (np.fft.ifftn if inverse else np.fft.fftn)(x, axes=axes).astype(x.dtype, copy=False)
+
+    def vjp(self, g: Any, z: Any, x: Any, **attrs: Any) -> tuple[Any, ...]:
+        return (lambda: fft(g, **attrs),)
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        for shape, axes in (((5,), (0,)), ((2, 4), (1,)), ((3, 4), (0, 1)), ((2, 3, 2, 2), (1, 2, 3)), ((1,), (0,)), ((0, 2), (1,))):
+            for inverse in (False, True):
+                yield (draw(shape, kinds="c"),), {"axes": axes, "inverse": inverse}
+
+
+class RealFFT(Op):
+    """The first n // 2 + 1 entries of the transform of n real numbers along the last axis; the others are their conjugates."""
+
+    name = "rfft"
+
+    def infer(self, x: Type) -> Type:
+        if x.rank < 1:
+            raise ValueError("rfft takes rank 1 or more, got a scalar")
+        return Type(complex_dtype(x.dtype), (*x.shape[:-1], x.shape[-1] // 2 + 1))
+
+    def eager(self, x: Any) -> Any:
+        out = complex_dtype(dtypes.as_dtype(x.dtype)).np
+        if not x.size:
+            return np.zeros((*x.shape[:-1], x.shape[-1] // 2 + 1), out)
+        return np.fft.rfft(x).astype(out, copy=False)
+
+    def vjp(self, g: Any, z: Any, x: Any) -> tuple[Any, ...]:
+        n = x.dims[-1]
+        return (lambda: irfft(conjugate(g) * _weights(z, n, inverse=True), size=n),)
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        for shape in ((5,), (4,), (2, 6), (3, 1), (0, 4)):
+            yield (draw(shape),), {}
+
+
+class InverseRealFFT(Op):
+    """The `size` real numbers whose `rfft` is x, which has size // 2 + 1 entries along the last axis."""
+
+    name = "irfft"
+
+    def infer(self, x: Type, *, size: Dim) -> Type:
+        if x.dtype.kind != "c" or x.rank < 1:
+            raise TypeError(f"irfft takes complex numbers of rank 1 or more, got {x}")
+        sizes.unify(x.shape[-1], size // 2 + 1)
+        return Type(x.dtype.real_dtype, (*x.shape[:-1], size))
+
+    def eager(self, x: Any, *, size: int) -> Any:
+        out = np.dtype(np.float32 if x.dtype == np.complex64 else np.float64)
+        if not (x.size and size):
+            return np.zeros((*x.shape[:-1], size), out)
+        return np.fft.irfft(x, size).astype(out, copy=False)
+
+    def vjp(self, g: Any, z: Any, x: Any, *, size: Dim) -> tuple[Any, ...]:
+        return (lambda: conjugate(rfft(g)) * _weights(x, size, inverse=False),)
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        for shape, size in (((3,), 5), ((3,), 4), ((2, 4), 6), ((3, 1), 1), ((0, 3), 4)):
+            yield (draw(shape, kinds="c"),), {"size": size}
+
+
+def _weights(half: Any, n: Dim, inverse: bool) -> Any:
+    """How often each entry of a half spectrum stands in the whole one (1 or 2), divided by `n`; or `inverse` of that."""
+    k = iota(size=half.dims[-1], dtype=dtypes.int64)
+    one = ones_like(cast(k, dtype=half.dtype.real_dtype))
+    length = scalar_of(n, dtypes.int64)
+    count = select(logical_or(equal(k, 0), equal(2 * k, length)), one, 2 * one)
+    length = cast(length, dtype=one.dtype)
+    return cast(length / count if inverse else count / length, dtype=half.dtype)
+
+
+fft, rfft, irfft = register(FFT()), register(RealFFT()), register(InverseRealFFT())
