@@ -34,7 +34,7 @@ _COUNTED = 64  # integer tensors up to this many elements carry them as sizes
 class SymbolicTensor(Tensor):
     """A tensor that is a value of the graph being recorded. `elements`: its elements as dims, where they are known."""
 
-    __slots__ = ("value", "recorder", "elements", "__weakref__")
+    __slots__ = ("__weakref__", "elements", "recorder", "value")
     wrap: Callable[..., SymbolicTensor]  # the porch's own subclass, with all of TensorFlow's methods
 
     def __init__(self, value: Value, recorder: Recorder, elements: np.ndarray | None = None) -> None:
@@ -130,8 +130,10 @@ class Recorder:
             if e is None:
                 return None
             known.append(e)
-        out = op.eager(*known, **attrs)
-        return np.asarray(out, dtype=object)
+        try:
+            return np.asarray(op.eager(*known, **attrs), dtype=object)
+        except TypeError:  # it depends on the value of a size that is known only at run time
+            return None
 
     # ------------------------------------------------------------------------------------ operands
     def operands(self, op: Op, operands: tuple[Any, ...]) -> tuple[Operand, ...]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from tapejit.core import dtypes
 from tapejit.core.sizes import Dim, named
-from tapejit.ir import structure
+from tapejit.core.types import Type
 from tapejit.ir.builder import Builder
 from tapejit.ir.op import Op, register
-from tapejit.core.types import Type
 from tapejit.record.recorder import SymbolicTensor
 
 

@@ -1,0 +1,60 @@
+"""`TensorSpec`: the dtype and shape an argument of a traced function must have; sizes may be open (None) or named ("B")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapejit.core import dtypes
+from tapejit.core.dtypes import DType
+from tapejit.core.shape import TensorShape
+
+
+class TensorSpec:
+    """TensorFlow's `tf.TensorSpec(shape, dtype, name)`. A string as size names it: specs that use one name demand one size."""
+
+    __slots__ = ("_dtype", "_named", "_name")
+
+    def __init__(self, shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> None:
+        self._dtype, self._name = dtypes.as_dtype(dtype), name
+        if isinstance(shape, TensorShape):
+            shape = None if shape.rank is None else shape.as_list()
+        if shape is None:
+            raise NotImplementedError("TensorSpec of unknown rank: the rank of a traced tensor is always known; write TensorSpec([None, None], ...)")
+        self._named: tuple[int | str | None, ...] = tuple(d if isinstance(d, str) or d is None else int(d) for d in (shape if hasattr(shape, "__iter__") else (shape,)))
+
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape([None if isinstance(d, str) else d for d in self._named])
+
+    @property
+    def named_shape(self) -> tuple[int | str | None, ...]:
+        """The sizes as given: ints, names, None."""
+        return self._named
+
+    @property
+    def dtype(self) -> DType:
+        return self._dtype
+
+    @property
+    def name(self) -> str | None:
+        return self._name
+
+    @classmethod
+    def from_tensor(cls, tensor: Any, name: str | None = None) -> TensorSpec:
+        return cls(tensor.shape, tensor.dtype, name)
+
+    @classmethod
+    def from_spec(cls, spec: TensorSpec, name: str | None = None) -> TensorSpec:
+        return cls(spec.named_shape, spec.dtype, name or spec.name)
+
+    def is_compatible_with(self, other: Any) -> bool:
+        return self._dtype is other.dtype and self.shape.is_compatible_with(other.shape)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TensorSpec) and (self._dtype, self._named, self._name) == (other._dtype, other._named, other._name)
+
+    def __hash__(self) -> int:
+        return hash((self._dtype, self._named, self._name))
+
+    def __repr__(self) -> str:
+        return f"TensorSpec(shape={self.shape}, dtype={self._dtype!r}, name={self._name!r})"
