@@ -109,6 +109,9 @@ class Size:
     def __repr__(self) -> str:
         return f"Size({str(self)!r})"
 
+    def __reduce__(self) -> tuple:
+        return Size, (self.terms,)  # the hash kept in a slot is good for one process only
+
     def __bool__(self) -> bool:
         raise TypeError(f"the size {self} is known only at run time and has no truth value; use tf.cond or tf.where")
 

@@ -34,6 +34,7 @@ class Op:
     same_dtype: tuple[int, ...] | None = ()  # operands that must agree in dtype; None: all of them
     effect: bool = False  # must be kept, in program order (print, assertions, host calls)
     on_sizes: bool = False  # `eager` also works on object arrays of sizes, so small integer tensors stay symbolic
+    view: bool = False  # the result is the operand's memory under another shape
     binds_size: bool = False  # the result is a scalar count that later shapes may be written with
 
     def infer(self, *types: Type, **attrs: Any) -> Type | tuple[Type, ...]:
@@ -94,6 +95,14 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+    def __reduce__(self) -> Any:
+        return (named, (self.name,)) if OPS.get(self.name) is self else super().__reduce__()
+
+
+def named(name: str) -> Op:
+    """The op of that name. KeyError if there is none."""
+    return OPS[name]
 
 
 class _Thread(threading.local):
