@@ -18,8 +18,10 @@ from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, default_carrier, thread
 from tapejit.ops.convert import as_array
+from tapejit.ops.joining import stack
 from tapejit.ops.operand import Tensor
 from tapejit.record.recorder import SMALL, Recorder, SymbolicTensor
+from tapejit.record.sizes import as_dim, dims_of_elements
 
 _DTYPE_OF = {d.np: d for d in dtypes.ALL}
 
@@ -75,6 +77,14 @@ class EagerTensor(Tensor):
 
     def carry_out(self, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         return execute(op, operands, attrs)
+
+    def known_dim(self) -> Dim | None:
+        """This integer scalar as a dim."""
+        return int(self._array)
+
+    def as_dim(self, base: str = "N") -> Dim:
+        """This integer scalar as a dim."""
+        return int(self._array)
 
     # ------------------------------------------------------------------------------ TensorFlow's
     @property
@@ -203,6 +213,14 @@ class GraphTensor(SymbolicTensor):
     """A symbolic tensor as users see it inside a traced function."""
 
     __slots__ = ()
+
+    def known_dim(self) -> Dim | None:
+        """This integer scalar as a dim, where it is known what it was computed from."""
+        return self.elements[()] if self.elements is not None and self.elements.ndim == 0 else None
+
+    def as_dim(self, base: str = "N") -> Dim:
+        """This integer scalar as a dim: known, or a size called `base` that the graph binds here."""
+        return as_dim(self, base)
 
     @property
     def shape(self) -> TensorShape:
@@ -391,8 +409,6 @@ def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, nam
     if hasattr(value, "to_tensor"):  # IndexedSlices
         return convert_to_tensor(value.to_tensor(), dtype)
     if isinstance(value, list | tuple) and _holds_tensors(value) and (thread.recorder is not None or thread.tapes):
-        from tapejit.ops.joining import stack
-
         parts = [convert_to_tensor(v, dtype) if isinstance(v, list | tuple) or hasattr(v, "dims") else v for v in value]
         typed = next((p.dtype for p in parts if isinstance(p, Tensor)), wanted)
         return stack(*(p if isinstance(p, Tensor) else convert_to_tensor(p, typed) for p in parts), axis=0)
@@ -437,8 +453,6 @@ def dims_of(shape: Any) -> tuple[Dim, ...]:
     While a function is traced, elements that are sizes stay symbolic; any other integer tensor becomes a size of its own, known
     when the function runs.
     """
-    from tapejit.record.sizes import dims_of_elements
-
     if isinstance(shape, TensorShape):
         return tuple(_int(d) for d in shape)
     if isinstance(shape, int | np.integer):

@@ -88,6 +88,14 @@ class Variable(Operand):
             tape.saw(self, value)
         return value
 
+    def known_dim(self) -> Dim | None:
+        """This integer scalar as a dim; None while a function is traced, which may be run when it has another value."""
+        return None if thread.recorder is not None else int(self.read_tensor())
+
+    def as_dim(self, base: str = "N") -> Dim:
+        """This integer scalar as a dim."""
+        return self.read_tensor().as_dim(base)
+
     def cell_type(self) -> Type:
         """The type of the cell that stands for this variable in a graph."""
         return Type(self._dtype, self._value._array.shape)
