@@ -7,7 +7,7 @@ and says in few lines what the native launcher does; the tests hold the two toge
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from tapejit.core import sizes
 from tapejit.core.sizes import Dim, Size
 from tapejit.runtime.layout import ERROR_BYTES
-from tapejit.runtime.plan import Give, GiveArgument, Literal, Plan
+from tapejit.runtime.plan import Argument, Give, GiveArgument, Literal, Plan
 
 _RELEASING = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 _HOLDING = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
@@ -57,7 +57,11 @@ class PlainCall:
 
     def _run(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         plan = self.plan
-        if keywords or len(args) != len(plan.arguments) or (plan.gate is not None and plan.gate.reshape(())[()]):
+        if (
+            list(keywords) != list(plan.keywords)
+            or len(args) + len(keywords) != len(plan.arguments)
+            or (plan.gate is not None and plan.gate.reshape(())[()])
+        ):
             raise _Unfit
         env: dict[str, int] = {}
         shapes: list[tuple[Dim, int]] = []
@@ -69,7 +73,8 @@ class PlainCall:
                 table[plan.slot(name)] = array.ctypes.data
                 alive.append(array)
 
-        for a, value in zip(plan.arguments, args, strict=True):
+        args = tuple(_entered(list(plan.arguments), [*args, *keywords.values()]))
+        for a, value in zip(plan.leaves(), args, strict=True):
             if isinstance(a, Literal):
                 if not _same(a, value):
                     raise _Unfit
@@ -77,6 +82,14 @@ class PlainCall:
                 fill(a.slot, self._array(a.dtype, a.shape, value, a.raw, env, shapes))
         for c in plan.cells:
             fill(c.read, self._array(c.dtype, c.shape, getattr(c.owner, c.attribute, None), False, env, shapes))
+        for _ in shapes:
+            for d, n in shapes:
+                try:
+                    solved = sizes.solve(d, n, env)
+                except ValueError:
+                    raise _Unfit from None
+                if solved is not None:
+                    env.setdefault(*solved)
         if any(sizes.evaluate(d, env) != n for d, n in shapes):
             raise _Unfit
         if any(sizes.evaluate(a, env) != sizes.evaluate(b, env) for a, b in plan.guards):
@@ -84,6 +97,8 @@ class PlainCall:
 
         new = {k: self._empty(c.dtype, c.shape, env) for k, c in enumerate(plan.cells) if c.write is not None}
         for k, array in new.items():
+            if plan.cells[k].read == plan.cells[k].write:
+                array[...] = getattr(getattr(plan.cells[k].owner, plan.cells[k].attribute), plan.array)
             fill(plan.cells[k].write, array)
         results = [None if r.delivered else self._empty(r.dtype, r.shape, env) for r in plan.results]
         for r, made in zip(plan.results, results, strict=True):
@@ -156,6 +171,19 @@ class PlainCall:
         tensor: Any = object.__new__(self.plan.tensor)
         setattr(tensor, self.plan.array, array)
         return tensor
+
+
+def _entered(tree: Any, value: Any) -> Iterator[Any]:
+    """The leaves of a value that is nested like the tree."""
+    if isinstance(tree, Argument | Literal):
+        yield value
+        return
+    if type(value) is not type(tree) or len(value) != len(tree):
+        raise _Unfit
+    for key in tree if isinstance(tree, dict) else range(len(tree)):
+        if isinstance(tree, dict) and key not in value:
+            raise _Unfit
+        yield from _entered(tree[key], value[key])
 
 
 def _same(expected: Literal, value: Any) -> bool:

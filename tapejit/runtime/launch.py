@@ -17,7 +17,10 @@ HELD = 32  # bytes per cell while a call runs: array, fresh array or 0, its tens
 
 def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
     plan = i64[plan_array + at.ARRAY_DATA]
-    if keywords != 0 or count != i64[plan + at.ARGUMENT_COUNT]:
+    given = count
+    if keywords != 0:
+        given = count + i64[keywords + at.CONTAINER_SIZE]
+    if given != i64[plan + at.ARGUMENT_COUNT] or not _keywords(i64[plan + at.KEYWORDS], keywords):
         return _fall_back(plan, args, count, keywords)
     if i64[plan + at.GATE] != 0 and i64[i64[plan + at.GATE]] != 0:
         return _fall_back(plan, args, count, keywords)
@@ -25,15 +28,16 @@ def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
     copy(table, i64[plan + at.TABLE], i64[plan + at.TABLE_BYTES])
     cells = i64[plan + at.CELL_COUNT]
     results = i64[plan + at.RESULT_COUNT]
-    arrays = stack(8 * (count + cells))  # what the step reads, to be held on to where needed
+    leaves = i64[plan + at.LEAF_COUNT]
+    leaf = stack(8 * leaves)  # the arguments
+    arrays = stack(8 * (leaves + cells))  # what the step reads, to be held on to where needed
     held = stack(HELD * cells)
     made = stack(8 * results)
+    leaf_count = stack(8)
+    i64[leaf_count] = 0
 
-    record = i64[plan + at.ARGUMENTS]
-    for k in range(count):
-        if not _argument(plan, record, i64[args + 8 * k], table, arrays + 8 * k):
-            return _fall_back(plan, args, count, keywords)
-        record += at.RECORD_BYTES
+    if not _arguments(plan, i64[plan + at.ARGUMENTS], given, args, table, leaf, arrays, leaf_count):
+        return _fall_back(plan, args, count, keywords)
     record = i64[plan + at.CELLS]
     for k in range(cells):
         tensor = i64[i64[record + at.OBJECT] + i64[record + at.VALUE_AT]]
@@ -44,12 +48,16 @@ def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
         array = i64[tensor + i64[plan + at.TENSOR_ARRAY]]
         if not _array(plan, record, array, table):
             return _fall_back(plan, args, count, keywords)
-        i64[arrays + 8 * (count + k)] = array
+        i64[arrays + 8 * (leaves + k)] = array
         i64[held + HELD * k] = array
         i64[held + HELD * k + 8] = 0
         i64[held + HELD * k + 16] = 0
         i64[held + HELD * k + 24] = 0
         record += at.RECORD_BYTES
+    pair = i64[plan + at.DERIVED]
+    for _k in range(i64[plan + at.DERIVED_COUNT]):
+        i64[table + i64[pair]] = _size(i64[pair + 8], table)
+        pair += 16
     pair = i64[plan + at.GUARDS]
     for _k in range(i64[plan + at.GUARD_COUNT]):
         if _size(i64[pair], table) != _size(i64[pair + 8], table):
@@ -82,7 +90,7 @@ def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
     if flags == 0:
         status = call(i64[plan + at.STEP], table)
     else:
-        for k in range(count + cells):
+        for k in range(leaves + cells):
             if i64[arrays + 8 * k] != 0:
                 c.Py_IncRef(i64[arrays + 8 * k])
         if flags & at.RELEASE_GIL:
@@ -91,7 +99,7 @@ def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
             c.PyEval_RestoreThread(state)
         else:
             status = call(i64[plan + at.STEP], table)
-        for k in range(count + cells):
+        for k in range(leaves + cells):
             if i64[arrays + 8 * k] != 0:
                 c.Py_DecRef(i64[arrays + 8 * k])
     if i64[plan + at.ARENA_SLOT] >= 0:
@@ -110,7 +118,7 @@ def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
         _give_up(plan, held, made)
         return 0
     _swap(plan, held)
-    back = _answer(plan, made, args)
+    back = _answer(plan, made, leaf)
     for k in range(results):
         c.Py_DecRef(i64[made + 8 * k])
     return back
@@ -139,6 +147,54 @@ def _report(plan: int, status: int) -> int:
 
 
 # ------------------------------------------------------------------------------------------------- what comes in
+def _keywords(wanted: int, given: int) -> int:
+    """Whether two tuples of interned strings (or nothing) are the same names in the same order."""
+    if wanted == 0 or given == 0:
+        return wanted == given
+    count = i64[wanted + at.CONTAINER_SIZE]
+    if i64[given + at.CONTAINER_SIZE] != count:
+        return 0
+    for k in range(count):
+        if i64[wanted + at.TUPLE_ITEMS + 8 * k] != i64[given + at.TUPLE_ITEMS + 8 * k]:
+            return 0
+    return 1
+
+
+def _arguments(plan: int, record: int, count: int, values: int, table: int, leaf: int, arrays: int, leaf_count: int) -> int:
+    """Whether the values fit the records; containers are entered."""
+    for k in range(count):
+        value = i64[values + 8 * k]
+        kind = i64[record + at.KIND]
+        if kind >= at.IN_TUPLE:
+            if i64[value + at.TYPE] != i64[record + at.OBJECT]:
+                return 0
+            inside = i64[record + at.RANK]
+            if i64[value + at.CONTAINER_SIZE] != inside:
+                return 0
+            items = value + at.TUPLE_ITEMS
+            if kind == at.IN_LIST:
+                items = i64[value + at.LIST_ITEMS]
+            elif kind == at.IN_DICT:
+                items = stack(8 * inside)
+                child = i64[record + at.DIMS]
+                for j in range(inside):
+                    item = c.PyDict_GetItem(value, i64[child + at.KEY])
+                    if item == 0:
+                        return 0
+                    i64[items + 8 * j] = item
+                    child += at.RECORD_BYTES
+            if not _arguments(plan, i64[record + at.DIMS], inside, items, table, leaf, arrays, leaf_count):
+                return 0
+        else:
+            at_leaf = i64[leaf_count]
+            i64[leaf_count] = at_leaf + 1
+            i64[leaf + 8 * at_leaf] = value
+            if not _argument(plan, record, value, table, arrays + 8 * at_leaf):
+                return 0
+        record += at.RECORD_BYTES
+    return 1
+
+
 def _argument(plan: int, record: int, value: int, table: int, array: int) -> int:
     i64[array] = 0
     kind = i64[record + at.KIND]
@@ -259,9 +315,28 @@ def _make_cells(plan: int, held: int, table: int) -> int:
                 if fresh == 0:
                     return 0
                 i64[held + HELD * k + 8] = fresh
+                if i64[record + at.WRITE_SLOT] == i64[record + at.SLOT]:  # the step changes the one buffer it reads
+                    copy(i64[fresh + at.ARRAY_DATA], i64[table + i64[record + at.SLOT]], _bytes(record, fresh))
                 i64[table + i64[record + at.WRITE_SLOT]] = i64[fresh + at.ARRAY_DATA]
         record += at.RECORD_BYTES
     return 1
+
+
+def _bytes(record: int, array: int) -> int:
+    """How many bytes an array of the record's type holds."""
+    size = i64[record + at.ITEM_BYTES]
+    for k in range(i64[record + at.RANK]):
+        size *= i64[i64[array + at.ARRAY_DIMS] + 8 * k]
+    return size
+
+
+def _bytes(record: int, array: int) -> int:
+    """How many bytes the elements of an array take."""
+    size = i64[record + ITEM_BYTES]
+    dims = i64[array + ARRAY_DIMS]
+    for k in range(i32[array + ARRAY_RANK]):
+        size *= i64[dims + 8 * k]
+    return size
 
 
 def _exclusive(plan: int, array: int) -> int:
@@ -517,7 +592,7 @@ def _swap(plan: int, held: int) -> int:
     return 0
 
 
-def _answer(plan: int, made: int, args: int) -> int:
+def _answer(plan: int, made: int, leaf: int) -> int:
     """Run the program that builds what is returned."""
     program = i64[plan + at.RETURN]
     values = stack(8 * i64[plan + at.RETURN_DEPTH])
@@ -534,7 +609,7 @@ def _answer(plan: int, made: int, args: int) -> int:
             built = what
             c.Py_IncRef(built)
         elif op == at.ARGUMENT:
-            built = i64[args + 8 * what]
+            built = i64[leaf + 8 * what]
             c.Py_IncRef(built)
         else:
             count -= what

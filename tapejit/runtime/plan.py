@@ -39,7 +39,9 @@ class Literal:
 @dataclass(frozen=True)
 class Cell:
     """State: slot `attribute` (of `__slots__`) of `owner` holds a tensor. `read` and `write` are the table entries that get the
-    addresses of its present and its new value (the same address where `in_place` and nobody else can see the array).
+    addresses of its present and its new value: the same address where `in_place` and nobody else can see the array.
+
+    `read` and `write` may be the same entry, for a step that changes one buffer; where the array must not be changed, the step gets a copy.
     """
 
     owner: Any
@@ -71,7 +73,7 @@ class Give:
 
 @dataclass(frozen=True)
 class GiveArgument:
-    """In `Plan.returns`: stands for the argument of this number, handed back as it came."""
+    """In `Plan.returns`: stands for the argument of this number (containers do not count, what they hold does), as it came."""
 
     argument: int
 
@@ -80,6 +82,7 @@ class GiveArgument:
 class Plan:
     """All about calling one step.
 
+    `arguments` may be nested in tuples, lists and dicts; the last `len(keywords)` of them are passed by name, in that order.
     `step` is its address and `keep` whatever must outlive it (the `load.Module`). `tensor` is the class of tensors, which hold their
     ndarray (or, of rank 0, perhaps a NumPy scalar) in slot `array`. `constants` are arrays whose addresses go to the table,
     `addresses` other entries ("callback"). `arena` is how many bytes go to table entry "arena". `returns` is any nesting of tuples, lists and
@@ -91,7 +94,7 @@ class Plan:
     step: int
     table: Sequence[str]
     tensor: type
-    arguments: Sequence[Argument | Literal] = ()
+    arguments: Sequence[Any] = ()
     cells: Sequence[Cell] = ()
     results: Sequence[Result] = ()
     returns: Any = None
@@ -104,7 +107,12 @@ class Plan:
     gate: np.ndarray | None = None
     release_gil: bool = False
     calls_back: bool = False
+    keywords: Sequence[str] = ()
     keep: tuple[Any, ...] = ()
+
+    def leaves(self) -> list[Argument | Literal]:
+        """The arguments without their containers. TypeError for anything that is neither."""
+        return [leaf for a in self.arguments for leaf in _leaves(a)]
 
     def slot(self, name: str) -> int:
         """The place of a table entry. ValueError if there is none."""
@@ -114,9 +122,17 @@ class Plan:
             raise ValueError(f"the table has no entry {name!r}; it has {', '.join(self.table)}") from None
 
 
+def _leaves(tree: Any) -> list[Argument | Literal]:
+    if isinstance(tree, Argument | Literal):
+        return [tree]
+    if type(tree) in (tuple, list, dict):
+        return [leaf for item in (tree.values() if type(tree) is dict else tree) for leaf in _leaves(item)]
+    raise TypeError(f"an argument of a plan is an Argument, a Literal, or a tuple, list or dict of them, not {tree!r}")
+
+
 def check(plan: Plan) -> None:
     """ValueError or TypeError for a plan that contradicts itself."""
-    named = [a.slot for a in plan.arguments if isinstance(a, Argument)] + [c.read for c in plan.cells] + [c.write for c in plan.cells]
+    named = [a.slot for a in plan.leaves() if isinstance(a, Argument)] + [c.read for c in plan.cells] + [c.write for c in plan.cells]
     for name in [*named, *(r.slot for r in plan.results), *plan.constants, *plan.addresses, *plan.sizes]:
         if name is not None:
             plan.slot(name)
