@@ -20,7 +20,7 @@ from tapejit.core import sizes
 from tapejit.core.sizes import Dim, Extremum, Quotient, Size
 from tapejit.runtime import layout as at
 from tapejit.runtime.call import PlainCall
-from tapejit.runtime.plan import Argument, Cell, Give, GiveArgument, Literal, Plan, Result, check
+from tapejit.runtime.plan import Cell, Give, GiveArgument, Literal, Plan, Result, check
 
 _TP_ALLOC = 47  # Py_tp_alloc of typeslots.h
 _FASTCALL_KEYWORDS = 0x0080 | 0x0002
@@ -170,6 +170,8 @@ class _Printer:
         self.template = [0] * len(plan.table)
         self.known: set[str] = set()  # sizes that have a value by now
         self.guards: list[tuple[Dim, Dim]] = list(plan.guards)
+        self.derived: list[int] = []  # pairs: where in the table, and the size to put there
+        self.unsolved: list[tuple[str, Size]] = []  # a hidden size, and what it is in terms of named ones
         self.alive: list[Any] = [plan]
 
     def place(self, words: Sequence[int]) -> _Address:
@@ -206,7 +208,27 @@ class _Printer:
             self.known.add(name)
             if d != _named(d):
                 self.guards.append((sizes.named(name), d))
+                self.unsolved.append((name, d))
         return self.place(words)
+
+    def solve(self) -> None:
+        """Give values to names that are no size by themselves, as N in an argument of N + 1 elements. (That it fits is a guard.)"""
+        found = True
+        while found:
+            found = False
+            for hidden, d in self.unsolved:
+                unknown = sizes.names(d) - self.known
+                if len(unknown) != 1:
+                    continue
+                name = next(iter(unknown))
+                coefficient = d.terms.get((name,))
+                rest = d - sizes.named(name) * (coefficient or 0)
+                if coefficient is None or coefficient < 0 or name in sizes.names(rest):
+                    continue
+                where = self.hidden(name)
+                self.derived += [where, self.size((sizes.named(hidden) - rest) // coefficient)]
+                self.known.add(name)
+                found = True
 
     def wanted(self, shape: tuple[Dim, ...]) -> _Address:
         """Dims of what is made."""
@@ -265,7 +287,18 @@ class _Printer:
             at.FIXED: int(sizes.is_known(shape)),
         }  # fmt: skip
 
-    def argument(self, a: Argument | Literal) -> list[int]:
+    def argument(self, a: Any, key: Any = None) -> list[int]:
+        words = self._argument(a)
+        if key is not None:
+            words[at.KEY // 8] = self.hold(key)
+        return words
+
+    def _argument(self, a: Any) -> list[int]:
+        if isinstance(a, tuple | list | dict):
+            items = a.items() if isinstance(a, dict) else ((None, item) for item in a)
+            inside = self.place([w for key, item in items for w in self.argument(item, key)])
+            kind = {tuple: at.IN_TUPLE, list: at.IN_LIST, dict: at.IN_DICT}[type(a)]
+            return self.record({at.KIND: kind, at.OBJECT: id(type(a)), at.RANK: len(a), at.DIMS: inside})
         if isinstance(a, Literal):
             kind = at.SAME
             if a.equal and type(a.value) is float:
@@ -314,6 +347,7 @@ class _Printer:
         plan = self.plan
         arguments = [w for a in plan.arguments for w in self.argument(a)]
         cells = [w for c in plan.cells for w in self.cell(c)]
+        self.solve()
         for name in plan.sizes:
             self.size_offset(name)
         results = [w for r in plan.results for w in self.result(r)]
@@ -334,6 +368,8 @@ class _Printer:
             at.ERROR_SLOT: self.offsets.get("error", -1), at.ERROR: error.ctypes.data,
             at.TABLE: self.place(self.template), at.TABLE_BYTES: 8 * len(self.template),
             at.ARGUMENT_COUNT: len(plan.arguments), at.ARGUMENTS: self.place(arguments),
+            at.KEYWORDS: self.hold(tuple(map(sys.intern, plan.keywords))) if plan.keywords else 0, at.LEAF_COUNT: len(plan.leaves()),
+            at.DERIVED_COUNT: len(self.derived) // 2, at.DERIVED: self.place(self.derived),
             at.CELL_COUNT: len(plan.cells), at.CELLS: self.place(cells),
             at.RESULT_COUNT: len(plan.results), at.RESULTS: self.place(results),
             at.TENSOR: id(plan.tensor), at.TENSOR_ARRAY: slot_offset(plan.tensor, plan.array), at.TENSOR_ALLOC: _allocator(plan.tensor),

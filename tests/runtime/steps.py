@@ -14,6 +14,13 @@ def increment(table: int) -> int:
     return 0
 
 
+def increment_here(table: int) -> int:
+    """[v, n] v = v + 1, in place"""
+    for k in range(i64[table + 8]):
+        i64[i64[table] + 8 * k] += 1
+    return 0
+
+
 def add_sizes(table: int) -> int:
     """[x, y, out, N, M] out (N + M) = x (N), then y (M)"""
     n = i64[table + 24]

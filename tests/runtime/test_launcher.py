@@ -193,6 +193,39 @@ def test_literal_by_identity(make):
     assert f.call("".join(list(value))) is NotImplemented
 
 
+def test_nested_arguments(make):
+    f = make(
+        "increment", "x y n", [Literal(1), {"a": (Argument("x", I, (2,)), [Literal("s")]), 5: Argument(None, I, ())}],
+        results=[Result("y", I, (2,))], returns=(Give(0), GiveArgument(3), GiveArgument(0)), addresses={"n": 2},
+    )  # fmt: skip
+    x, z = t(1, 2), Tensor(np.array(0))
+    y, back, one = f.call(1, {5: z, "a": (x, ["s"])})
+    assert y._array.tolist() == [2, 3]
+    assert back is z
+    assert one == 1
+    for wrong in (
+        {},
+        {"a": (x, ["s"])},
+        {"a": (x, ["t"]), 5: z},
+        {"a": [x, ["s"]], 5: z},
+        {"a": (x, ["s"]), 6: z},
+        {"a": (x, []), 5: z},
+        None,
+        x,
+    ):
+        assert f.call(1, wrong) is NotImplemented
+    assert f.call({5: z, "a": (x, ["s"])}) is NotImplemented
+
+
+def test_arguments_by_name(make):
+    f = make("nothing", "", [Literal(1), Literal(True), Argument(None, I, ())], keywords=["training", "x"], returns=GiveArgument(1))
+    x = Tensor(np.array(0))
+    assert f.call(1, training=True, x=x) is True
+    for args, keywords in (((1, True, x), {}), ((1, True), {"x": x}), ((1,), {"training": False, "x": x}), ((1,), {"train": True, "x": x})):
+        assert f.call(*args, **keywords) is NotImplemented
+    assert f.call(1, training=True, x=None) is NotImplemented
+
+
 # ------------------------------------------------------------------------------------------------- sizes
 def test_sizes_are_bound_compared_and_computed(make):
     f = make(
@@ -273,6 +306,16 @@ def test_cell_given_as_argument_is_not_overwritten(make):
     f = accumulate(make, v, in_place=True)
     f.call(v._value)
     assert v._value._array.tolist() == [2, 4, 6]
+
+
+def test_one_buffer_read_and_written(make):
+    v = Variable([1, 2, 3])
+    g = make("increment_here", "v n", cells=[Cell(v, "_value", I, (3,), "v", "v", True)], addresses={"n": 3})
+    g.call()
+    kept = v._value
+    g.call()
+    assert kept._array.tolist() == [2, 3, 4]
+    assert v._value._array.tolist() == [3, 4, 5]
 
 
 def test_view_and_read_only_array_are_not_written(make):
