@@ -317,6 +317,10 @@ class TriangularSolve(Op):
     def native(self, *operands: Type, **attrs: Any) -> bool:
         return _real(operands)
 
+    def failed(self, **attrs: Any) -> str:
+        """What went wrong where the kernel found a 0 to divide by."""
+        return "Input matrix is not invertible."
+
     def kernel(self, outs: Any, ins: Any, work: Any, *, lower: bool = True, adjoint: bool = False) -> tuple[Stmt, ...]:
         (a, b), (x,) = ins, outs
         lead, n, columns, dtype = x.dims[:-2], x.dims[-2], x.dims[-1], x.dtype
@@ -385,6 +389,10 @@ class Solve(Op):
         a, b = operands
         return (a.with_shape((*types.broadcast(a.shape[:-2], b.shape[:-2]), *a.shape[-2:])),)
 
+    def failed(self, **attrs: Any) -> str:
+        """What went wrong where the kernel found a 0 to divide by."""
+        return "Input matrix is not invertible."
+
     def kernel(self, outs: Any, ins: Any, work: Any, *, adjoint: bool = False) -> tuple[Stmt, ...]:
         (a, b), (x,), (w,) = ins, outs, work
         lead, n, columns = x.dims[:-2], x.dims[-2], x.dims[-1]
@@ -434,6 +442,10 @@ class Inverse(Op):
 
     def work(self, *operands: Type, **attrs: Any) -> tuple[Type, ...]:
         return operands
+
+    def failed(self, **attrs: Any) -> str:
+        """What went wrong where the kernel found a 0 to divide by."""
+        return "Input is not invertible."
 
     def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
         (a,), (x,), (w,) = ins, outs, work
