@@ -6,3 +6,8 @@ from tapejit import ops as _ops  # noqa: F401
 from tapejit.tensor import EagerTensor, Tensor, constant, convert_to_tensor, is_tensor  # noqa: F401
 from tapejit.variable import Variable  # noqa: F401
 from tapejit.tape import GradientTape, UnconnectedGradients  # noqa: F401
+from tapejit import bitwise, math  # noqa: F401
+from tapejit.math import abs, acos, acosh, add, add_n, argmax, argmin, asin, asinh, atan, atan2, atanh, complex, cos, cosh, cumsum, divide, equal, exp, floor  # noqa: A004, F401
+from tapejit.math import greater, greater_equal, less, less_equal, logical_and, logical_not, logical_or, maximum, minimum, multiply, negative, not_equal, pow  # noqa: A004, F401
+from tapejit.math import reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_sum, round, scalar_mul, sigmoid  # noqa: A004, F401
+from tapejit.math import sign, sin, sinh, sqrt, square, subtract, tan, tanh, truediv, truncatediv, truncatemod  # noqa: F401

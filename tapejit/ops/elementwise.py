@@ -39,6 +39,12 @@ def _or_one(x: Any) -> Any:
     return select(not_equal(x, 0) if x.dtype.is_complex else x > 0, x, ones_like(x))
 
 
+def _not_half(dtype: DType) -> DType:
+    if dtype.bits == 16:
+        raise TypeError(f"nextafter is not defined for {dtype.name}; it takes float32 or float64")
+    return dtype
+
+
 def _floordiv(x: Any, y: Any) -> Any:
     """Floats as TensorFlow rounds them: floor(x / y), which is infinite where the quotient is."""
     return np.floor(np.true_divide(x, y)) if x.dtype.kind in "fV" else np.floor_divide(x, y)
@@ -126,6 +132,7 @@ floor = unary("floor", np.floor, "floor(x)", None)
 ceil = unary("ceil", np.ceil, "ceil(x)", None)
 rint = unary("rint", np.rint, "rint(x)", None, doc="The nearest whole number, halves to the even one (`tf.round`, `tf.math.rint`).")
 trunc = unary("trunc", np.trunc, "trunc(x)", None)
+nextafter = binary("nextafter", np.nextafter, "", (lambda g, z, x, y: g, lambda g, z, x, y: zeros_like(g)), result=_not_half, doc="The number next to x in the direction of y.")
 is_nan = unary("is_nan", np.isnan, "isnan(x)", None, result=dtypes.bool_)
 is_inf = unary("is_inf", np.isinf, "isinf(x)", None, result=dtypes.bool_)
 is_finite = unary("is_finite", np.isfinite, "isfinite(x)", None, result=dtypes.bool_)

@@ -75,7 +75,7 @@ class Elementwise(Op):
                     f"{self.name} takes operands of one dtype, got {' and '.join(o.dtype.name for o in agreeing)}; write tf.cast(x, tf.{dtype.name})"
                 )
         if dtype.kind not in self.kinds:
-            raise TypeError(f"{self.name} is not defined for {dtype.name}; it takes {self._taken()}")
+            raise TypeError(f"{self.name} is not defined for {dtype.name}; it takes {self.taken()}")
         if self.mixed and operand_types[0].dtype is not dtypes.bool_:
             raise TypeError(f"{self.name} takes a bool condition, got {operand_types[0].dtype.name}")
         try:
@@ -86,7 +86,7 @@ class Elementwise(Op):
             return Type(dtype, shape)
         return Type(self.result if isinstance(self.result, DType) else self.result(dtype), shape)
 
-    def _taken(self) -> str:
+    def taken(self) -> str:
         """The dtypes that are allowed, in words."""
         words = {"b": "bool", "i": "integers", "u": "unsigned integers", "f": "floating-point", "c": "complex numbers"}
         return ", ".join(words[k] for k in self.kinds)
