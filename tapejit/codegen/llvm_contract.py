@@ -9,7 +9,7 @@ their number is known, and otherwise a tile whose surplus rows repeat the last o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tapejit.codegen.llvm_nest import INDEX, NestPrinter, Unvectorisable
 from tapejit.codegen.llvm_scalar import REASSOCIATE
@@ -19,7 +19,7 @@ from tapejit.core.target import Target
 from tapejit.loops.expr import Call, Expr, Load, Var, walk
 from tapejit.loops.nest import Contract
 from tapejit.loops.scalar_math import DEFINITIONS
-from tapejit.loops.walk import expressions
+from tapejit.loops.walk import expressions, linear
 
 UNROLLED_EPILOGUE = 300  # operations; beyond that the epilogue is a loop over the rows of the tile
 
@@ -64,6 +64,8 @@ class KernelPrinter(NestPrinter):
             raise TypeError(f"kernel {self.kernel.name} multiplies {s.left.dtype.short} by {s.right.dtype.short}")
         if self.lanes > 1 or s.left.dtype.kind == "b" or any(isinstance(x, Var) and x.name == s.column for x in walk(s.left)):
             return super().contract(s)
+        if s.columns == 1 and self._along(s.left, s.row) and not any(isinstance(x, Var) and x.name == s.row for x in walk(s.right)):
+            s = replace(s, row=s.column, rows=s.columns, column=s.row, columns=s.rows, left=s.right, right=s.left)
         mark = self.out.mark()
         saved = dict(self.env), set(self.counting)
         try:
@@ -76,6 +78,14 @@ class KernelPrinter(NestPrinter):
 
     def _known_strides(self, e: Expr) -> bool:
         return all(sizes.is_known(self.params[x.buffer].shape[1:]) for x in walk(e) if isinstance(x, Load) and x.buffer in self.params)
+
+    def _along(self, e: Expr, variable: str) -> bool:
+        """Whether every load in `e` that depends on `variable` goes from element to element of its buffer with it."""
+        env, self.env, self.column = self.env, {**self.env, variable: Value("", INDEX, 2)}, variable
+        loads = [x for x in walk(e) if isinstance(x, Load) and x.buffer in self.params]
+        slopes = [self.slope(linear(x.index, self.params[x.buffer].shape)) for x in loads]
+        self.env, self.column = env, None
+        return 1 in slopes and all(k in (0, 1) for k in slopes)
 
     def _scalar_again(self) -> None:
         self.column, self.lanes, self.mask, self.edge, self.base = None, 1, None, None, literal(0, INDEX)

@@ -111,6 +111,9 @@ class Scalars:
                 return self._float_mod(*args)
             case "rsqrt":
                 return self._op("fdiv", self.const(1.0, a), self._intrinsic("sqrt", [a]))
+            case "sigmoid" if (fn, _wide(a.dtype).short) not in DEFINITIONS:
+                one = self.const(1.0, a)
+                return self._op("fdiv", one, self._op("fadd", one, self._float("exp", [self._float("neg", args)])))
             case "isnan":
                 return self._op("fcmp uno", a, a, dtypes.bool_)
             case "isinf":
@@ -121,7 +124,7 @@ class Scalars:
             return self._op(f"fcmp {_COMPARE[fn]}", args[0], args[1], dtypes.bool_)
         if fn in _INTRINSIC:
             return self._intrinsic(_INTRINSIC[fn], args)
-        wide = dtypes.float64 if a.dtype.bits == 64 else dtypes.float32
+        wide = _wide(a.dtype)
         if (fn, wide.short) in DEFINITIONS:
             return self._defined(fn, args, wide)
         if fn in _LIBM:
@@ -356,6 +359,11 @@ end:
   ret {t} %result
 }}""")  # fmt: skip
         return "@" + name
+
+
+def _wide(d: DType) -> DType:
+    """The dtype in which a float is computed."""
+    return dtypes.float64 if d.bits == 64 else dtypes.float32
 
 
 def _vector(scalar: str, lanes: int) -> str:

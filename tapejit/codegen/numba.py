@@ -30,6 +30,7 @@ from tapejit.loops.program import (
     Repeat,
     Step,
 )
+from tapejit.loops.scalar_math import DEFINITIONS
 from tapejit.loops.walk import expressions, statements
 
 _OPERATORS = {
@@ -48,7 +49,7 @@ _OURS = {
     "floordiv": "def floordiv(a, b):\n    return a // b if b != 0 else a * 0",
     "truncdiv": "def truncdiv(a, b):\n    if b == 0:\n        return a * 0\n    q = abs(a) // abs(b)\n    return q if (a < 0) == (b < 0) else -q",
     "shl": "def shl(a, b, bits):\n    return a << b if 0 <= b < bits else a * 0",
-    "shr": "def shr(a, b, bits):\n    return a >> b if 0 <= b < bits else a >> (b * 0 + bits - 1)",
+    "shr": "def shr(a, b, bits):\n    return a >> b if 0 <= b < bits else a >> (b * 0 + bits - 1) >> (b * 0 + 1)",
     "integer_mod": "def integer_mod(a, b):\n    return a % b if b != 0 else a * 0",
     "integer_rem": "def integer_rem(a, b):\n    if b == 0:\n        return a * 0\n    r = abs(a) % abs(b)\n    return r if a >= 0 else -r",
     "integer_pow": (
@@ -57,6 +58,9 @@ _OURS = {
     ),
     "popcount": "def popcount(a):\n    n = 0\n    while a != 0:\n        n += 1\n        a &= a - 1\n    return n",
 }
+_HANDLED = {
+    *_OPERATORS, *_NUMPY, *_MATH, *_OURS, "select", "guarded", "cast", "bitcast", "neg", "not", "div", "mulhi_u32", "fma", "rsqrt", "sigmoid",
+}  # fmt: skip
 
 
 def module(program: Program) -> str:
@@ -70,6 +74,7 @@ def module(program: Program) -> str:
     ]
     used = {name for k in kernels for e in expressions(k.body) for name in _own(e)}
     parts += [f"@njit\n{_OURS[name]}" for name in _OURS if name in used]
+    parts += [_definition(*key) for key in sorted({key for k in kernels for e in expressions(k.body) for key in _defined(e)})]
     parts += [kernel(k) for k in kernels]
     parts.append(_Host(program).text())
     return "\n\n\n".join(p for p in parts if p) + "\n"
@@ -99,6 +104,19 @@ def _own(e: Expr) -> set[str]:
             if name in _OURS and not _plain(x):
                 found.add(name)
     return found
+
+
+def _defined(e: Expr) -> set[tuple[str, str]]:
+    """Which functions an expression calls that neither NumPy nor `math` has: (name, dtype)."""
+    calls = [x for x in expr.walk(e) if isinstance(x, Call) and x.fn not in _HANDLED]
+    return {(x.fn, _register(x.dtype)) for x in calls if (x.fn, _register(x.dtype)) in DEFINITIONS}
+
+
+def _definition(fn: str, short: str) -> str:
+    """The definition of a function by the math library, as Python."""
+    d = DEFINITIONS[fn, short]
+    lines = [f"    {let.name} = {expression(let.value)}" for let in d.lets]
+    return "\n".join(["@njit", f"def {fn}_{short}({', '.join(p.name for p in d.params)}):", *lines, f"    return {expression(d.result)}"])
 
 
 def _plain(e: Call) -> bool:
@@ -197,7 +215,7 @@ def _call(e: Call) -> str:
         return f"np.{_NUMPY[fn]}({texts})"
     if fn in _MATH:
         return f"{_register(e.dtype)}(math.{fn}({texts}))"
-    return f"{fn}({texts})"
+    return f"{fn}({texts})" if fn in _OURS else f"{fn}_{_register(e.dtype)}({texts})"
 
 
 def _mulhi(args: tuple[Expr, ...]) -> str:

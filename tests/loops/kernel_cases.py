@@ -359,3 +359,12 @@ def f(x: i32[9, 8], w: i32[8, 20], y: out[i32[9, 20]]):
         acc: i32 = sum(x[i, k] * w[k, j] for k in serial(8))
         y[i, j] = acc
 """)  # fmt: skip
+case("product_one_column", """\
+def f(x: f32[K, 45], w: f32[K], v: f32[45, K], y: out[f32[45]], z: out[f32[45, 1]], K: size):
+    for i, j in tiles(45, 1):
+        acc: f32 = sum(x[k, i] * w[k] for k in serial(K))
+        y[i] = acc + f32(i)
+    for i, j in tiles(45, 1):
+        acc: f32 = sum(v[i, k] * w[k] for k in serial(K))
+        z[i, j] = acc
+""", K=9)  # fmt: skip
