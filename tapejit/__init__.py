@@ -11,3 +11,7 @@ from tapejit.math import abs, acos, acosh, add, add_n, argmax, argmin, asin, asi
 from tapejit.math import greater, greater_equal, less, less_equal, logical_and, logical_not, logical_or, maximum, minimum, multiply, negative, not_equal, pow  # noqa: A004, F401
 from tapejit.math import reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_sum, round, scalar_mul, sigmoid  # noqa: A004, F401
 from tapejit.math import sign, sin, sinh, sqrt, square, subtract, tan, tanh, truediv, truncatediv, truncatemod  # noqa: F401
+from tapejit.creation import *  # noqa: A004, F401, F403
+from tapejit.arrays import *  # noqa: F401, F403
+from tapejit.selection import *  # noqa: A004, F401, F403
+from tapejit.ordering import argsort, histogram_fixed_width, histogram_fixed_width_bins, searchsorted, sort  # noqa: F401

@@ -28,7 +28,9 @@ from tapejit.ops.slicing import number, scalar_of
 int64 = dtypes.int64
 
 
-def loops(prefix: str, dims: tuple[Dim, ...], body: Callable[[tuple[Expr, ...]], tuple[Stmt, ...]], outer: str = "serial", inner: str = "serial") -> tuple[Stmt, ...]:
+def loops(
+    prefix: str, dims: tuple[Dim, ...], body: Callable[[tuple[Expr, ...]], tuple[Stmt, ...]], outer: str = "serial", inner: str = "serial"
+) -> tuple[Stmt, ...]:
     """Nested loops over `dims`, the outermost of kind `outer`, the innermost of several of kind `inner`."""
     index = tuple(expr.Var(int64, f"{prefix}{k}") for k in range(len(dims)))
     statements = body(index)
@@ -177,7 +179,11 @@ class Gather(Op):
             batch, outer, tail, n = x.dims[:b], x.dims[b:axis], x.dims[axis + 1 :], x.dims[axis]
             # axes of g: batch, outer, index, tail; wanted: batch, index, outer, tail
             o = len(outer)
-            rows = transpose(g, perm=(*range(b), *range(b + o, b + o + inner), *range(b, b + o), *range(b + o + inner, len(g.dims)))) if o and inner else g
+            rows = (
+                transpose(g, perm=(*range(b), *range(b + o, b + o + inner), *range(b, b + o), *range(b + o + inner, len(g.dims))))
+                if o and inner
+                else g
+            )
             ids = indices
             if b:
                 count = sizes.product(batch)
@@ -271,12 +277,16 @@ class Segment(Op):
         if ids.dtype.kind not in "iu":
             raise TypeError(f"segment ids must be integers, got {ids}; write tf.cast(ids, tf.int32)")
         if ids.rank > rows.rank:
-            raise ValueError(f"data.shape = {list(map(str, rows.shape))} does not start with segment_ids.shape = {list(map(str, ids.shape))}")
+            raise ValueError(
+                f"data.shape = {list(map(str, rows.shape))} does not start with segment_ids.shape = {list(map(str, ids.shape))}"
+            )
         for a, b in zip(rows.shape, ids.shape, strict=False):
             try:
                 sizes.unify(a, b)
             except ValueError:
-                raise ValueError(f"data.shape = {list(map(str, rows.shape))} does not start with segment_ids.shape = {list(map(str, ids.shape))}") from None
+                raise ValueError(
+                    f"data.shape = {list(map(str, rows.shape))} does not start with segment_ids.shape = {list(map(str, ids.shape))}"
+                ) from None
         return rows.with_shape((size, *rows.shape[ids.rank :]))
 
     def eager(self, rows: Any, ids: Any, *, size: int, combine: str = "add") -> Any:
@@ -333,7 +343,14 @@ class Segment(Op):
         return (*start, *steps, *_narrowed(outs[0], work))
 
     def samples(self, draw: Any) -> Iterator[Any]:
-        for shape, ids, size in [((4,), [0, 2, 0, 1], 3), ((3, 2), [1, 1, 0], 2), ((2, 2, 3), [[0, 1], [1, 0]], 2), ((3,), [0, -1, 0], 2), ((2,), 1, 3), ((0, 2), [], 2)]:
+        for shape, ids, size in [
+            ((4,), [0, 2, 0, 1], 3),
+            ((3, 2), [1, 1, 0], 2),
+            ((2, 2, 3), [[0, 1], [1, 0]], 2),
+            ((3,), [0, -1, 0], 2),
+            ((2,), 1, 3),
+            ((0, 2), [], 2),
+        ]:
             for combine in ("add", "mul", "max", "min"):
                 for dtype in (np.int32, np.int64):
                     yield (draw(shape, 0.5, 3, kinds="if"), np.asarray(ids, dtype)), {"size": size, "combine": combine}
@@ -359,7 +376,9 @@ def _accumulate(target: Any, rows: Any, ids: Any, rank: int, size: Dim, combine:
 
 def _narrowed(out: Any, work: Any) -> tuple[Stmt, ...]:
     """The copy of a float32 scratch result into its 16-bit home, if there is one."""
-    return loops("c", out.dims, lambda index: (out.store(index, expr.cast(work[0][index], out.dtype)),), "parallel", "vector") if work else ()
+    return (
+        loops("c", out.dims, lambda index: (out.store(index, expr.cast(work[0][index], out.dtype)),), "parallel", "vector") if work else ()
+    )
 
 
 class Scatter(Op):
@@ -371,7 +390,9 @@ class Scatter(Op):
 
     def infer(self, x: Type, ids: Type, rows: Type, *, combine: str = "set") -> Type:
         if x.dtype is not rows.dtype:
-            raise TypeError(f"scatter takes operands of one dtype, got {x.dtype.name} and {rows.dtype.name}; write tf.cast(x, tf.{x.dtype.name})")
+            raise TypeError(
+                f"scatter takes operands of one dtype, got {x.dtype.name} and {rows.dtype.name}; write tf.cast(x, tf.{x.dtype.name})"
+            )
         if ids.dtype.kind not in "iu":
             raise TypeError(f"indices must be integers, got {ids}; write tf.cast(ids, tf.int32)")
         wanted = (*ids.shape, *x.shape[1:])

@@ -39,10 +39,12 @@ class Plan:
 
 
 def _refuse(part: Any) -> TypeError:
-    return TypeError(places.with_place(
-        f"Only integers, slices (`:`), ellipsis (`...`), tf.newaxis (`None`) and scalar tf.int32/tf.int64 tensors are valid indices, got {part!r}; "
-        "write tf.gather for a list of indices, tf.boolean_mask for a mask"
-    ))
+    return TypeError(
+        places.with_place(
+            f"Only integers, slices (`:`), ellipsis (`...`), tf.newaxis (`None`) and scalar tf.int32/tf.int64 tensors are valid indices, got {part!r}; "
+            "write tf.gather for a list of indices, tf.boolean_mask for a mask"
+        )
+    )
 
 
 def _scalar(part: Any) -> Any:
@@ -140,12 +142,14 @@ def getitem(x: Any, key: Any) -> Any:
     if type(key) is int and x.dims and type(x.dims[0]) is int and -x.dims[0] <= key < x.dims[0]:  # the common case, quickly
         rank = len(x.dims)
         return slice_(x, begin=(key % x.dims[0], *(0,) * (rank - 1)), size=(1, *x.dims[1:]), stride=(1,) * rank, drop=(0,))
-    if isinstance(key, np.ndarray) and key.dtype == bool or getattr(key, "dtype", None) is dtypes.bool_ and hasattr(key, "dims"):
+    if (isinstance(key, np.ndarray) and key.dtype == bool) or (getattr(key, "dtype", None) is dtypes.bool_ and hasattr(key, "dims")):
         return mask_rows(x, key if hasattr(key, "dims") else cast(key, dtype=dtypes.bool_))
     asked = plan(x.dims, key)
     for axis in sorted(asked.picks, reverse=True):  # the axis stays, with size 1, for the slice to drop
         x = gather(x, reshape(counted(asked.picks[axis], x.dims[axis]), shape=(1,)), axis=axis)
-    whole = not asked.drop and all(b == 0 and t == 1 and s == d for b, s, t, d in zip(asked.begin, asked.size, asked.stride, x.dims, strict=True))
+    whole = not asked.drop and all(
+        b == 0 and t == 1 and s == d for b, s, t, d in zip(asked.begin, asked.size, asked.stride, x.dims, strict=True)
+    )
     if not whole or not asked.new_axes:
         x = slice_(x, begin=asked.begin, size=asked.size, stride=asked.stride, drop=asked.drop)
     return reshape(x, shape=asked.shape) if asked.new_axes else x

@@ -31,7 +31,9 @@ class Concat(Op):
         shape = list(first.shape)
         for k, other in enumerate(operands[1:], 1):
             if other.dtype is not first.dtype:
-                raise TypeError(f"concat takes operands of one dtype, got {first.dtype.name} and {other.dtype.name}; write tf.cast(x, tf.{first.dtype.name})")
+                raise TypeError(
+                    f"concat takes operands of one dtype, got {first.dtype.name} and {other.dtype.name}; write tf.cast(x, tf.{first.dtype.name})"
+                )
             if other.rank != first.rank:
                 raise ValueError(f"concat: ranks of all inputs should match: operand 0 is {first}, operand {k} is {other}")
             for a in range(first.rank):
@@ -41,7 +43,9 @@ class Concat(Op):
                 try:
                     shape[a] = sizes.unify(shape[a], other.shape[a])
                 except ValueError:
-                    raise ValueError(f"concat: sizes of all inputs should match outside of axis {axis}: operand 0 is {first}, operand {k} is {other}") from None
+                    raise ValueError(
+                        f"concat: sizes of all inputs should match outside of axis {axis}: operand 0 is {first}, operand {k} is {other}"
+                    ) from None
         return first.with_shape(tuple(shape))
 
     def eager(self, *arrays: Any, axis: int) -> Any:
@@ -70,7 +74,13 @@ class Concat(Op):
         return element(0)
 
     def samples(self, draw: Any) -> Iterator[Any]:
-        for shapes, axis in [(((2, 3), (1, 3)), 0), (((2, 3), (2, 1), (2, 2)), 1), (((3,),), 0), (((0, 2), (2, 2)), 0), (((2, 1, 2), (2, 3, 2)), 1)]:
+        for shapes, axis in [
+            (((2, 3), (1, 3)), 0),
+            (((2, 3), (2, 1), (2, 2)), 1),
+            (((3,),), 0),
+            (((0, 2), (2, 2)), 0),
+            (((2, 1, 2), (2, 3, 2)), 1),
+        ]:
             yield tuple(draw(s, kinds="f") for s in shapes), {"axis": axis}
             yield tuple(draw(s, kinds="i") for s in shapes), {"axis": axis}
 
@@ -83,7 +93,9 @@ def stack(*tensors: Any, axis: int = 0) -> Any:
     shape = tensors[0].dims
     for k, t in enumerate(tensors):
         if len(t.dims) != len(shape):
-            raise ValueError(f"stack: shapes of all inputs must match: values[0].shape = {list(map(str, shape))} != values[{k}].shape = {list(map(str, t.dims))}")
+            raise ValueError(
+                f"stack: shapes of all inputs must match: values[0].shape = {list(map(str, shape))} != values[{k}].shape = {list(map(str, t.dims))}"
+            )
     return concat(*(reshape(t, shape=(*t.dims[:axis], 1, *t.dims[axis:])) for t in tensors), axis=axis)
 
 

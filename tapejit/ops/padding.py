@@ -12,7 +12,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
-from tapejit.ops.slicing import require_at_most, axis_slice, embed, reversed_along
+from tapejit.ops.slicing import axis_slice, embed, require_at_most, reversed_along
 
 
 class MirrorPad(Op):
@@ -25,7 +25,11 @@ class MirrorPad(Op):
             raise ValueError(f"pad of {x}: paddings need {x.rank} rows, got {len(before)}")
         for k, (b, a, n) in enumerate(zip(before, after, x.shape, strict=True)):
             for p in (b, a):
-                require_at_most(p, n if symmetric else n - 1 if n != 0 else 0, f"pad of {x}: paddings must be no greater than the dimension size: {p} of axis {k}, which has size {n}")
+                require_at_most(
+                    p,
+                    n if symmetric else n - 1 if n != 0 else 0,
+                    f"pad of {x}: paddings must be no greater than the dimension size: {p} of axis {k}, which has size {n}",
+                )
         return x.with_shape(tuple(b + n + a for b, n, a in zip(before, x.shape, after, strict=True)))
 
     def eager(self, x: Any, *, before: tuple[int, ...], after: tuple[int, ...], symmetric: bool) -> Any:
@@ -44,7 +48,12 @@ class MirrorPad(Op):
 
                 def folded(start: Dim, count: Dim, begin: Dim, whole: Any = total, axis: int = k, like: Any = core) -> Any:
                     part = reversed_along(axis_slice(whole, axis, start, count), (axis,))
-                    return embed(part, begin=tuple(begin if j == axis else 0 for j in range(len(like.dims))), shape=like.dims, stride=(1,) * len(like.dims))
+                    return embed(
+                        part,
+                        begin=tuple(begin if j == axis else 0 for j in range(len(like.dims))),
+                        shape=like.dims,
+                        stride=(1,) * len(like.dims),
+                    )
 
                 out = core
                 if b != 0:
@@ -69,7 +78,13 @@ class MirrorPad(Op):
         return x[tuple(inner)]
 
     def samples(self, draw: Any) -> Iterator[Any]:
-        for shape, before, after in [((4,), (2,), (1,)), ((3, 4), (1, 0), (2, 3)), ((2, 2), (0, 0), (0, 0)), ((2, 3), (1, 2), (1, 2)), ((), (), ())]:
+        for shape, before, after in [
+            ((4,), (2,), (1,)),
+            ((3, 4), (1, 0), (2, 3)),
+            ((2, 2), (0, 0), (0, 0)),
+            ((2, 3), (1, 2), (1, 2)),
+            ((), (), ()),
+        ]:
             for symmetric in (False, True):
                 yield (draw(shape, kinds="iuf"),), {"before": before, "after": after, "symmetric": symmetric}
 

@@ -81,7 +81,9 @@ def mask_rows(x: Any, mask: Any, axis: int = 0) -> Any:
         except ValueError as e:
             if not sizes.is_known([x.dims[axis + k], mask.dims[k]]):
                 continue  # `reshape` below makes it a guard
-            raise ValueError(f"boolean_mask: Shapes {list(map(str, x.dims[axis : axis + rank]))} and {list(map(str, mask.dims))} are incompatible") from e
+            raise ValueError(
+                f"boolean_mask: Shapes {list(map(str, x.dims[axis : axis + rank]))} and {list(map(str, mask.dims))} are incompatible"
+            ) from e
     count = sizes.product(mask.dims)
     flat = x if rank == 1 else reshape(x, shape=(*x.dims[:axis], count, *x.dims[axis + rank :]))
     rows = where(reshape(mask, shape=(count,)))

@@ -64,7 +64,15 @@ class Reshape(Op):
         return x[unravel(row_major(index, shape), x.dims)]
 
     def samples(self, draw: Any) -> Iterator[Any]:
-        for a, b in [((2, 6), (3, 4)), ((6,), (1, 6, 1)), ((2, 3, 4), (6, 4)), ((1, 1), ()), ((0, 3), (3, 0)), ((4,), (2, 2)), ((2, 1, 3), (2, 3))]:
+        for a, b in [
+            ((2, 6), (3, 4)),
+            ((6,), (1, 6, 1)),
+            ((2, 3, 4), (6, 4)),
+            ((1, 1), ()),
+            ((0, 3), (3, 0)),
+            ((4,), (2, 2)),
+            ((2, 1, 3), (2, 3)),
+        ]:
             yield (draw(a, kinds="biuf"),), {"shape": b}
 
 
@@ -119,7 +127,9 @@ class Tile(Op):
         return (rule,)
 
     def at(self, index: tuple[Expr, ...], x: Any, *, multiples: tuple[Dim, ...]) -> Expr:
-        return x[tuple(i if isinstance(m, int) and m == 1 else i % expr.of_dim(d) for i, m, d in zip(index, multiples, x.dims, strict=True))]
+        return x[
+            tuple(i if isinstance(m, int) and m == 1 else i % expr.of_dim(d) for i, m, d in zip(index, multiples, x.dims, strict=True))
+        ]
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, multiples in [((2, 3), (2, 1)), ((3,), (3,)), ((), ()), ((1, 2), (2, 2)), ((2,), (0,)), ((0, 2), (2, 1))]:
@@ -161,7 +171,9 @@ class EnsureShape(Op):
         try:
             return x.with_shape(tuple(sizes.unify(have, want) for have, want in zip(x.shape, shape, strict=True)))
         except ValueError:
-            raise ValueError(f"Shape of tensor {list(map(str, x.shape))} is not compatible with expected shape {list(map(str, shape))}.") from None
+            raise ValueError(
+                f"Shape of tensor {list(map(str, x.shape))} is not compatible with expected shape {list(map(str, shape))}."
+            ) from None
 
     def eager(self, x: Any, *, shape: tuple[int, ...]) -> Any:
         if x.shape != shape:

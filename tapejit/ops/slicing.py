@@ -33,7 +33,13 @@ def at_most(a: Dim, b: Dim) -> bool:
     for monomial, coefficient in a.terms.items():
         term: Dim = coefficient
         for atom in monomial:
-            simple = isinstance(atom, sizes.Quotient) and coefficient > 0 and isinstance(atom.bottom, int) and atom.bottom >= 1 and sizes.nonnegative(atom.top)
+            simple = (
+                isinstance(atom, sizes.Quotient)
+                and coefficient > 0
+                and isinstance(atom.bottom, int)
+                and atom.bottom >= 1
+                and sizes.nonnegative(atom.top)
+            )
             if simple and len(monomial) == 1:
                 term = -(-coefficient // atom.bottom) * atom.top  # type: ignore[union-attr]
             else:
@@ -110,7 +116,11 @@ class Slice(Op):
                 continue
             last = b + (s - 1) * t
             low, high = (b, last) if isinstance(t, Size) or t > 0 else (last, b)
-            what = f"slice index {b} of dimension {k} out of bounds, which has size {n}" if k in drop else f"slice of {x}: elements {low} to {high} of axis {k} out of bounds"
+            what = (
+                f"slice index {b} of dimension {k} out of bounds, which has size {n}"
+                if k in drop
+                else f"slice of {x}: elements {low} to {high} of axis {k} out of bounds"
+            )
             require_at_most(0, low, what)
             require_at_most(high + 1, n, what)
         return x.with_shape(tuple(d for k, d in enumerate(size) if k not in drop))
@@ -119,7 +129,7 @@ class Slice(Op):
         key: list[Any] = []
         for k, (b, s, t, n) in enumerate(zip(begin, size, stride, x.shape, strict=True)):
             last = b + (s - 1) * t
-            if s < 0 or s and not (0 <= b < n and 0 <= last < n):
+            if s < 0 or (s and not (0 <= b < n and 0 <= last < n)):
                 raise IndexError(f"slice index {b} of dimension {k} out of bounds, which has size {n}")
             if k in drop:
                 key.append(b)
@@ -129,14 +139,25 @@ class Slice(Op):
                 key.append(slice(b, last + 1 if t > 0 else (last - 1 if last > 0 else None), t))
         return x[tuple(key)]
 
-    def vjp(self, g: Any, z: Any, x: Any, *, begin: tuple[Dim, ...], size: tuple[Dim, ...], stride: tuple[Dim, ...], drop: tuple[int, ...] = ()) -> tuple[Any, ...]:
+    def vjp(
+        self, g: Any, z: Any, x: Any, *, begin: tuple[Dim, ...], size: tuple[Dim, ...], stride: tuple[Dim, ...], drop: tuple[int, ...] = ()
+    ) -> tuple[Any, ...]:
         def rule() -> Any:
             whole = reshape(g, shape=size) if drop else g
             return embed(whole, begin=begin, shape=x.dims, stride=stride)
 
         return (rule,)
 
-    def at(self, index: tuple[Expr, ...], x: Any, *, begin: tuple[Dim, ...], size: tuple[Dim, ...], stride: tuple[Dim, ...], drop: tuple[int, ...] = ()) -> Expr:
+    def at(
+        self,
+        index: tuple[Expr, ...],
+        x: Any,
+        *,
+        begin: tuple[Dim, ...],
+        size: tuple[Dim, ...],
+        stride: tuple[Dim, ...],
+        drop: tuple[int, ...] = (),
+    ) -> Expr:
         left = iter(index)
         inner = [expr.as_expr(0) if k in drop else next(left) for k in range(len(begin))]
         return x[tuple(i * expr.of_dim(t) + expr.of_dim(b) for i, b, t in zip(inner, begin, stride, strict=True))]
@@ -156,7 +177,9 @@ class Embed(Op):
 
     def infer(self, x: Type, *, begin: tuple[Dim, ...], shape: tuple[Dim, ...], stride: tuple[Dim, ...], value: Any = 0) -> Type:
         if not len(begin) == len(shape) == len(stride) == x.rank:
-            raise ValueError(f"embed of {x}: begin, shape and stride need {x.rank} entries, got {len(begin)}, {len(shape)} and {len(stride)}")
+            raise ValueError(
+                f"embed of {x}: begin, shape and stride need {x.rank} entries, got {len(begin)}, {len(shape)} and {len(stride)}"
+            )
         return x.with_shape(shape)
 
     def eager(self, x: Any, *, begin: tuple[int, ...], shape: tuple[int, ...], stride: tuple[int, ...], value: Any = 0) -> Any:
@@ -169,10 +192,14 @@ class Embed(Op):
             out[tuple(key)] = x
         return out
 
-    def vjp(self, g: Any, z: Any, x: Any, *, begin: tuple[Dim, ...], shape: tuple[Dim, ...], stride: tuple[Dim, ...], value: Any = 0) -> tuple[Any, ...]:
+    def vjp(
+        self, g: Any, z: Any, x: Any, *, begin: tuple[Dim, ...], shape: tuple[Dim, ...], stride: tuple[Dim, ...], value: Any = 0
+    ) -> tuple[Any, ...]:
         return (lambda: slice_(g, begin=begin, size=x.dims, stride=stride),)
 
-    def at(self, index: tuple[Expr, ...], x: Any, *, begin: tuple[Dim, ...], shape: tuple[Dim, ...], stride: tuple[Dim, ...], value: Any = 0) -> Expr:
+    def at(
+        self, index: tuple[Expr, ...], x: Any, *, begin: tuple[Dim, ...], shape: tuple[Dim, ...], stride: tuple[Dim, ...], value: Any = 0
+    ) -> Expr:
         inner: list[Expr] = []
         inside: Expr | None = None
         for i, b, d, t, n in zip(index, begin, shape, stride, x.dims, strict=True):
@@ -217,7 +244,12 @@ class Roll(Op):
         return (lambda: roll(g, shift=tuple(-s for s in shift)),)
 
     def at(self, index: tuple[Expr, ...], x: Any, *, shift: tuple[Dim, ...]) -> Expr:
-        return x[tuple(i if isinstance(s, int) and s == 0 else (i - expr.of_dim(s)) % expr.of_dim(n) for i, s, n in zip(index, shift, x.dims, strict=True))]
+        return x[
+            tuple(
+                i if isinstance(s, int) and s == 0 else (i - expr.of_dim(s)) % expr.of_dim(n)
+                for i, s, n in zip(index, shift, x.dims, strict=True)
+            )
+        ]
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, shift in [((5,), (2,)), ((2, 3), (0, -1)), ((2, 3), (1, 7)), ((0,), (1,)), ((), ()), ((1, 2), (5, 0))]:

@@ -194,7 +194,9 @@ class SearchSorted(Op):
 
     def eager(self, sequence: Any, values: Any, *, right: bool = False, dtype: DType = dtypes.int32) -> Any:
         if sequence.shape[:-1] != values.shape[:-1]:
-            raise ValueError(f"searchsorted: leading axes of sorted_sequence {list(sequence.shape)} and values {list(values.shape)} must agree")
+            raise ValueError(
+                f"searchsorted: leading axes of sorted_sequence {list(sequence.shape)} and values {list(values.shape)} must agree"
+            )
         count = int(np.prod(sequence.shape[:-1]))
         rows, wanted = sequence.reshape(count, sequence.shape[-1]), values.reshape(count, values.shape[-1])
         out = np.empty(wanted.shape, dtype.np)
