@@ -166,6 +166,7 @@ FUNCTIONS: dict[str, Function] = _rows(
     ("log", 1, "first", "f", np.log),
     ("log1p", 1, "first", "f", np.log1p),
     ("sigmoid", 1, "first", "f", _special("expit")),
+    ("softplus", 1, "first", "f", lambda a: np.logaddexp(a, a.dtype.type(0))),
     # trigonometric and hyperbolic
     ("sin", 1, "first", "f", np.sin),
     ("cos", 1, "first", "f", np.cos),

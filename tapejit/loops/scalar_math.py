@@ -48,11 +48,11 @@ class _Reader(scalar.Reader):
     def __init__(self, names: dict[str, Any], lets: list[Let], prefix: str, functions: Mapping[tuple[str, str], ast.FunctionDef]) -> None:
         super().__init__(names)
         self.names: dict[str, Any] = names
-        self.lets, self.prefix, self.functions = lets, prefix, functions
+        self.lets, self.prefix, self.functions, self.dtype = lets, prefix, functions, dtypes.float32
 
     def body(self, function: ast.FunctionDef) -> tuple[Expr, ...]:
         """Bind the locals of `function` and give its results; a bare number among them takes the first parameter's dtype."""
-        dtype = _dtypes(function)[0]
+        self.dtype = _dtypes(function)[0]
         for statement in function.body:
             match statement:
                 case ast.Expr(value=ast.Constant(value=str())):
@@ -64,9 +64,9 @@ class _Reader(scalar.Reader):
                         name = ast.unparse(target)
                         self.names[name] = self.bind(name, result)
                 case ast.Return(value=ast.Tuple(elts=results)):
-                    return tuple(self.typed(r, dtype) for r in results)
+                    return tuple(self.typed(r, self.dtype) for r in results)
                 case ast.Return(value=ast.expr() as result):
-                    return (self.typed(result, dtype),)
+                    return (self.typed(result, self.dtype),)
                 case _:
                     raise SyntaxError(f"{function.name}: expected `name = expression` or `return`, found {ast.unparse(statement)}")
         raise SyntaxError(f"{function.name} has no return")
@@ -112,6 +112,12 @@ class _Reader(scalar.Reader):
         for c in reversed(coefficients[:-1]):
             total = self.apply("fma", [total, x, c])
         return total
+
+    def apply(self, fn: str, args: list[scalar.Operand]) -> scalar.Operand:
+        """As in the base class; a choice between two numbers has the dtype of the first parameter."""
+        if fn == "select" and not any(isinstance(a, Expr) for a in args[1:]):
+            args = [args[0], *(self._strong(a, self.dtype) for a in args[1:])]
+        return super().apply(fn, args)
 
     @staticmethod
     def _strong(x: scalar.Operand, dtype: DType) -> Expr:

@@ -6,5 +6,7 @@ this package unless a comment names another source; each one's error relative to
 """
 
 from tapejit.loops.math.exponential import EXPONENTIAL
+from tapejit.loops.math.special import SPECIAL
+from tapejit.loops.math.trigonometric import TRIGONOMETRIC
 
-SOURCES: tuple[str, ...] = (EXPONENTIAL,)
+SOURCES: tuple[str, ...] = (EXPONENTIAL, TRIGONOMETRIC, SPECIAL)
