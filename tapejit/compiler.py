@@ -15,7 +15,7 @@ import ctypes
 import pickle
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,11 @@ from tapejit.ir import printer
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import OPS
 from tapejit.passes import pipeline
-from tapejit.runtime import cache, call, host, load
-from tapejit.schedule.plan import CellPlan, HostWork, Plan, plan
+from tapejit.runtime import cache, host, load
+from tapejit.runtime.launcher import launcher
+from tapejit.runtime.plan import Argument, Cell, Plan, Result
+from tapejit.schedule import plan as schedule
+from tapejit.schedule.plan import CellPlan, HostWork
 from tapejit.version import __version__
 
 ERROR_WORDS = 64
@@ -90,7 +93,7 @@ def compile(graph: Graph, timing: Timing | None = None) -> Compiled:
         optimized = pipeline.run(graph)
         timing.passes = time.perf_counter() - started
         started = time.perf_counter()
-        planned = plan(optimized, target)
+        planned = schedule.plan(optimized, target)
         timing.schedule = time.perf_counter() - started
         started = time.perf_counter()
         source = llvm.module(planned.program, target)
@@ -116,7 +119,7 @@ def _unpacked(payload: bytes | None) -> tuple[Record, bytes] | None:
         return None
 
 
-def record_of(graph: Graph, planned: Plan, entry: str, symbols: tuple[str, ...]) -> Record:
+def record_of(graph: Graph, planned: schedule.Plan, entry: str, symbols: tuple[str, ...]) -> Record:
     """The calling record of a plan."""
     program = planned.program
     ops = tuple(n.op.name for n in graph.walk())
@@ -127,109 +130,68 @@ def record_of(graph: Graph, planned: Plan, entry: str, symbols: tuple[str, ...])
 
 
 class Compiled:
-    """A native step and its calling record. `run` calls it the plain way; the porch's launcher has a faster one."""
+    """A native step and its calling record."""
 
     def __init__(self, record: Record, code: bytes) -> None:
         self.record = record
         self.module = load.Module(code, record.symbols)
         self.address = self.module.address(record.entry)
-        self._slot = {name: k for k, name in enumerate(record.table)}
-        self._call = call.plain(self.address, release_gil=False)
-        self._arena = threading.local()
-        self.raised: threading.local = threading.local()
-        self._constants = {b: np.ascontiguousarray(a) for b, a in record.constants.items()}
-        self.callback = _CALLBACK(self._host_call) if record.host else None
+        self._raised = threading.local()
+        self._callback = _CALLBACK(self._host_call) if record.host else None
 
-    # -------------------------------------------------------------------------------------- calling
-    def template(self, consts: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The table with all that stays the same from call to call: constants and the callback."""
-        table = np.zeros(len(self._slot), np.int64)
-        for name, buffer in self.record.consts:
-            if buffer in self._slot:
-                table[self._slot[buffer]] = consts[name].ctypes.data
-        for buffer, array in self._constants.items():
-            if buffer in self._slot:
-                table[self._slot[buffer]] = array.ctypes.data
-        if self.callback is not None:
-            table[self._slot["callback"]] = ctypes.cast(self.callback, ctypes.c_void_p).value
-        return table
+    def launcher(
+        self,
+        tensor: type,
+        arguments: Callable[[list[Argument]], Sequence[Any]],
+        keywords: Sequence[str],
+        cells: Mapping[str, Any],
+        consts: Mapping[str, np.ndarray],
+        returns: Any,
+        fallback: Callable[..., Any] | None = None,
+    ) -> Callable[..., Any]:
+        """A callable that runs the step and returns `returns` with its results filled in.
 
-    def bind(self, shapes: list[tuple[int, ...]]) -> dict[str, int]:
-        """Values of the named sizes from the shapes of the arguments, then of the cells. InvalidArgumentError if they do not fit."""
-        env: dict[str, int] = {}
-        types = [t for _, t in self.record.arguments] + [c.type for c in self.record.cells]
-        for attempt in range(2):
-            for t, shape in zip(types, shapes, strict=True):
-                if len(t.shape) != len(shape):
-                    raise InvalidArgumentError(f"{self.record.name}: expected {t}, got shape {list(shape)}")
-                for d, n in zip(t.shape, shape, strict=True):
-                    solved = sizes.solve(d, n, env) if isinstance(d, sizes.Size) else None
-                    if solved is not None:
-                        env.setdefault(*solved)
-                    if attempt and sizes.evaluate(d, env) != n:
-                        raise InvalidArgumentError(f"{self.record.name}: expected {t}, got shape {list(shape)}")
-        for a, b in self.record.guards:
-            if sizes.names(a) | sizes.names(b) <= set(env) and sizes.evaluate(a, env) != sizes.evaluate(b, env):
-                raise InvalidArgumentError(f"{self.record.name}: sizes {a} and {b} must be equal, got {sizes.evaluate(a, env)} and {sizes.evaluate(b, env)}")
-        return env
-
-    def run(self, arguments: list[np.ndarray], cells: list[np.ndarray], consts: Mapping[str, np.ndarray]) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        """Results, and the new arrays of the cells that were written. Nothing passed in is changed.
-
-        Raises what the step's checks and callbacks raise.
+        `tensor` is the class of tensors; `arguments` puts the step's tensor arguments into the structure of a call, of which the last
+        ones are passed by `keywords`; `cells` gives the variable behind each cell, whose `_value` is a tensor; `consts` the arrays
+        held by reference. Where a call does not fit it returns what `fallback` does (NotImplemented without one). Raises what the step's
+        checks and callbacks raise, with every variable as it was.
         """
-        record, slot = self.record, self._slot
-        arguments = [np.ascontiguousarray(a) for a in arguments]
-        cells = [np.ascontiguousarray(c) for c in cells]
-        env = self.bind([a.shape for a in arguments] + [c.shape for c in cells])
-        table = self.template(consts)
-        keep: list[Any] = [arguments, cells]
-        for (buffer, _), a in zip(record.arguments, arguments, strict=True):
-            table[slot[buffer]] = a.ctypes.data
-        written: dict[str, np.ndarray] = {}
-        for c, array in zip(record.cells, cells, strict=True):
-            if c.written == "in place":
-                array = array.copy()
-                written[c.cell] = array
-            table[slot[c.buffer]] = array.ctypes.data
-            if c.written not in ("", "in place"):
-                written[c.cell] = np.empty(tuple(sizes.evaluate(d, env) for d in c.type.shape), c.type.dtype.np)
-                table[slot[c.written]] = written[c.cell].ctypes.data
-        results: list[Any] = []
-        for buffer, t in record.results:
-            if buffer in record.late:
-                results.append(None)
-            else:
-                out = np.empty(tuple(sizes.evaluate(d, env) for d in t.shape), t.dtype.np)
-                table[slot[buffer]] = out.ctypes.data
-                results.append(out)
-        arena, base = self._take_arena(sizes.evaluate(record.arena, env))
-        keep.append(arena)
-        table[slot["arena"]] = base
-        for name in record.sizes:
-            table[slot[name]] = env[name]
-        error = np.zeros(ERROR_WORDS, np.int64)
-        table[slot["error"]] = error.ctypes.data
-        status = self._call(table)
-        if status:
-            raise self.failure(status, error)
-        for k, (buffer, t) in enumerate(record.results):
-            if buffer in record.late:
-                at = slot[f"{buffer}.address"]
-                results[k] = _adopted(int(table[at]), tuple(int(n) for n in table[at + 1 : at + 1 + t.rank]), t.dtype.np)
-        return results, written
+        record = self.record
+        planned = Plan(
+            step=self.address,
+            table=record.table,
+            tensor=tensor,
+            arguments=arguments([Argument(slot if slot in record.table else None, t.dtype.np, t.shape) for slot, t in record.arguments]),
+            keywords=keywords,
+            cells=[self._cell(c, cells[c.cell]) for c in record.cells],
+            results=[Result(f"{b}.address" if b in record.late else b, t.dtype.np, t.shape, b in record.late) for b, t in record.results],
+            returns=returns,
+            sizes=record.sizes,
+            guards=[(a, b) for a, b in record.guards if sizes.names(a) | sizes.names(b) <= set(record.sizes)],
+            constants={b: np.ascontiguousarray(consts[n]) for n, b in record.consts if b in record.table}
+            | {b: np.ascontiguousarray(a) for b, a in record.constants.items() if b in record.table},
+            addresses={} if self._callback is None else {"callback": ctypes.cast(self._callback, ctypes.c_void_p).value or 0},
+            arena=record.arena,
+            calls_back=self._callback is not None,
+            keep=(self, self.module, self._callback),
+        )
+        made = launcher(planned, fallback, lambda status: self._raise(status, made.error))
+        return made.call
 
-    def _take_arena(self, nbytes: int) -> tuple[np.ndarray, int]:
-        """Memory for intermediates, 64-byte aligned. A thread keeps its own; a call inside a call gets another."""
-        arena = np.empty(nbytes + 64, np.uint8)
-        return arena, (arena.ctypes.data + 63) & ~63
+    def _cell(self, c: CellPlan, variable: Any) -> Cell:
+        read = c.buffer if c.buffer in self.record.table else None
+        write = c.buffer if c.written == "in place" else c.written or None
+        return Cell(variable, "_value", c.type.dtype.np, c.type.shape, read, write, c.written == "in place")
 
     # -------------------------------------------------------------------------------------- failing
+    def _raise(self, status: int, error: np.ndarray) -> None:
+        raise self.failure(status, error)
+
     def failure(self, status: int, error: np.ndarray) -> BaseException:
         """The exception that a status stands for, with the user's line and the operands that the kernel wrote down."""
-        pending = getattr(self.raised, "error", None)
+        pending = getattr(self._raised, "error", None)
         if pending is not None:
-            self.raised.error = None
+            self._raised.error = None
             return pending
         if status < 0:
             return MemoryError(f"{self.record.name}: no memory for an intermediate result")
@@ -258,7 +220,7 @@ class Compiled:
                 view(at, t)[...] = value
             return 0
         except BaseException as e:
-            self.raised.error = e
+            self._raised.error = e
             return 1
 
 
@@ -281,14 +243,3 @@ def _array_at(address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarr
         return np.empty(shape, dtype)
     raw = (ctypes.c_uint8 * (count * dtype.itemsize)).from_address(address)
     return np.frombuffer(raw, dtype, count).reshape(shape)
-
-
-def _adopted(address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """A copy of memory that the step allocated for a result; the memory is given back."""
-    out = _array_at(address, shape, dtype).copy()
-    _free(ctypes.c_void_p(address))
-    return out
-
-
-def _free(address: ctypes.c_void_p) -> None:
-    ctypes.CDLL(None).free(address)

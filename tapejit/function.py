@@ -28,7 +28,9 @@ from tapejit.ir.op import Op, thread
 from tapejit.ops.operand import Tensor
 from tapejit.record.inline import inline
 from tapejit.record.recorder import Recorder, SymbolicTensor, recording
-from tapejit.signature import Arguments, Signature, TensorLeaf, VariableLeaf
+from tapejit.runtime.plan import Argument, Give
+from tapejit.runtime.plan import Literal as Same
+from tapejit.signature import Arguments, ObjectLeaf, Signature, TensorLeaf, VariableLeaf
 from tapejit.spec import TensorSpec
 from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
 from tapejit.variable import Variable, paused_tapes
@@ -116,6 +118,7 @@ class ConcreteFunction:
         self.timing: Any = None
         self.variable_arguments: dict[str, int] = {}  # cell -> which of the variables passed as arguments it is
         self._compiled: Any = None
+        self._flat: dict[tuple[int, ...], Callable[..., Any]] = {}
         self._lock = threading.Lock()
         self._call_op: _CallOp | None = None
 
@@ -225,14 +228,41 @@ class ConcreteFunction:
 
     def run(self, tensors: list[EagerTensor], bound: dict[str, Variable]) -> list[EagerTensor]:
         """Results of the compiled step; variables it assigns are updated once it has succeeded."""
-        compiled = self.compiled()
-        record = compiled.record
-        order = [bound[c.cell] for c in record.cells]
-        results, written = compiled.run([t.numpy_view() for t in tensors], [v._value.numpy_view() for v in order], self._consts())
-        for c, v in zip(record.cells, order, strict=True):
-            if c.cell in written:
-                v._value = EagerTensor(written[c.cell])
-        return [EagerTensor(r) for r in results]
+        key = tuple(id(v) for v in bound.values())
+        flat = self._flat.get(key)
+        if flat is None:
+            flat = self.compiled().launcher(EagerTensor, lambda own: own, (), bound, self._consts(), [Give(k) for k in range(len(self.traced.results))])
+            self._flat[key] = flat
+        out = flat(*tensors)
+        if out is NotImplemented:  # an array that is not contiguous, or of a layout kernels do not read
+            out = flat(*(EagerTensor(np.ascontiguousarray(t.numpy_view())) for t in tensors))
+        if out is NotImplemented:
+            raise InvalidArgumentError(places.with_place(f"{self.owner_name}: the arguments do not fit {self.pretty_printed_signature()}"))
+        return out
+
+    def fast(self, variables: list[Variable], fallback: Callable[..., Any]) -> Callable[..., Any] | None:
+        """A native callable with the signature of the Python function, for calls just like the one that was traced."""
+        if any(isinstance(k, ObjectLeaf) for k in self.keys):
+            return None
+        passed = iter(variables)
+
+        def arguments(own: list[Argument]) -> Any:
+            tensors = iter(own)
+            leaves: list[Any] = []
+            for k, x in zip(self.keys, self.argument_leaves, strict=True):
+                if isinstance(k, TensorLeaf):
+                    leaves.append(next(tensors))
+                elif isinstance(k, VariableLeaf):
+                    leaves.append(Same(next(passed), equal=False))
+                else:
+                    leaves.append(Same(x))
+            return optree.tree_unflatten(self.structure[1], leaves)
+
+        returns = optree.tree_unflatten(self.tree, [None if k is None else Give(k) for k in self.outputs_plan])
+        try:
+            return self.compiled().launcher(EagerTensor, arguments, self.structure[0], self.bindings(variables), self._consts(), returns, fallback)
+        except TypeError:  # a structure that only Python can take apart
+            return None
 
     def _consts(self) -> dict[str, np.ndarray]:
         return {name: np.ascontiguousarray(_view(held)) for name, held in self.captured.items()}
@@ -375,17 +405,33 @@ class Function:
         self._general: list[tuple[Any, ConcreteFunction]] = []  # traces with open sizes
         self._lock = threading.RLock()
         self._count = 0
+        self._fast: Callable[..., Any] | None = None
+        self._launchers: dict[Any, Callable[..., Any] | None] = {}
+        slow = weakref.WeakMethod(self._slow)
+        self._slow_itself = lambda *args, **kwargs: slow()(*args, **kwargs)  # type: ignore[misc]
         self._created = False
         self._methods: weakref.WeakKeyDictionary[Any, Function] = weakref.WeakKeyDictionary()
 
     # -------------------------------------------------------------------------------------- calling
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fast = self._fast
+        if fast is not None and thread.recorder is None and not thread.tapes and not _run_eagerly:
+            return fast(*args, **kwargs)
+        return self._slow(*args, **kwargs)
+
+    def _slow(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that is not like the last one."""
         if _run_eagerly:
             return self.python_function(*args, **kwargs)
         arguments = self.signature.bind(args, kwargs)
         concrete = self._traces.get(arguments.key)
         if concrete is None:
             concrete = self._find(arguments)
+        if thread.recorder is None and not thread.tapes:
+            key = (concrete._name, tuple(id(v) for v in arguments.variables()))
+            if key not in self._launchers:
+                self._launchers[key] = concrete.fast(arguments.variables(), self._slow_itself)
+            self._fast = self._launchers[key]
         return concrete.call(arguments.tensors(), arguments.variables())
 
     def _find(self, arguments: Arguments) -> ConcreteFunction:

@@ -330,15 +330,6 @@ def _bytes(record: int, array: int) -> int:
     return size
 
 
-def _bytes(record: int, array: int) -> int:
-    """How many bytes the elements of an array take."""
-    size = i64[record + ITEM_BYTES]
-    dims = i64[array + ARRAY_DIMS]
-    for k in range(i32[array + ARRAY_RANK]):
-        size *= i64[dims + 8 * k]
-    return size
-
-
 def _exclusive(plan: int, array: int) -> int:
     """Whether the one reference to this array is ours, nobody else can see its memory, and it may be written."""
     if i64[array + at.TYPE] != i64[plan + at.NDARRAY] or u32[array + at.REFCOUNT] != 1:
