@@ -90,7 +90,9 @@ def _half(d: DType) -> bool:
 
 def _dtypes(kernels: list[Kernel]) -> list[DType]:
     """The dtypes in which something is computed."""
-    found = {p.dtype for k in kernels for p in k.params} | {x.dtype for k in kernels for e in expressions(k.body) for x in expr.walk(e)}
+    values = [e for k in kernels for e in expressions(k.body)]
+    values += [x for d in (DEFINITIONS[key] for e in values for key in _defined(e)) for x in (*(let.value for let in d.lets), d.result)]
+    found = {p.dtype for k in kernels for p in k.params} | {x.dtype for e in values for x in expr.walk(e)}
     found = {dtypes.float32 if _half(d) else d for d in found}
     return [d for d in dtypes.ALL if d in found]
 
