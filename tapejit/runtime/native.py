@@ -346,7 +346,7 @@ class _Function:
                 self.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {size}, i1 false)")
                 return "0"
             case ast.Name(id="pause"):
-                self.do(f'call void asm sideeffect "{self.module.pause}", ""()')
+                self.do(f"call void @{self.module.pause}({'' if 'x86' in self.module.pause else 'i32 1'})")
                 return "0"
             case ast.Name(id="atomic_load"):
                 return self.let(f"load atomic i64, ptr {self.pointer(args[0])} acquire, align 8")
@@ -379,7 +379,7 @@ class _Module:
         self.functions: dict[str, ast.FunctionDef] = {}
         self.statics: dict[str, int] = {}
         self.externals: dict[str, int] = {}
-        self.pause = "pause" if host.is_x86() else "yield"
+        self.pause = "llvm.x86.sse2.pause" if host.is_x86() else "llvm.aarch64.hint"
         for s in ast.parse(source).body:
             match s:
                 case ast.FunctionDef(name=function):
@@ -392,6 +392,8 @@ class _Module:
         statics = [f"@{n} = internal global [{size} x i8] zeroinitializer, align 64" for n, size in self.statics.items()]
         declared = [f"declare i64 @{n}({', '.join(['i64'] * k)})" for n, k in self.externals.items()]
         declared.append("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1 immarg)")
+        if any(f"@{self.pause}" in body for body in bodies):
+            declared.append(f"declare void @{self.pause}({'' if 'x86' in self.pause else 'i32 immarg'})")
         return "\n".join([f"; {self.name}", *statics, *declared, *bodies]) + "\n"
 
 

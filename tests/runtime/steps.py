@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapejit.runtime.native import atomic_add, atomic_load, c, call, i64, static
+from tapejit.runtime.native import address, atomic_add, atomic_load, c, call, i64, stack, static
 
 SEEN = static(64)
 
@@ -130,3 +130,34 @@ def remember(value: int) -> int:
     before = i64[SEEN]
     i64[SEEN] = value
     return before
+
+
+def mark(context: int, start: int, stop: int) -> int:
+    """[seen, fail at] count how often each index is visited; status 100 + index at `fail at`"""
+    for k in range(start, stop):
+        i64[i64[context] + 8 * k] += 1
+        if k == i64[context + 8]:
+            return 100 + k
+    return 0
+
+
+def visit(table: int) -> int:
+    """[seen, fail at, parallel_for, n, grain] a parallel loop of `mark`"""
+    return call(i64[table + 16], address(mark), table, i64[table + 24], i64[table + 32])
+
+
+def mark_rows(context: int, start: int, stop: int) -> int:
+    """A parallel loop within a parallel loop: n rows of n."""
+    inner = stack(16)
+    for k in range(start, stop):
+        i64[inner] = i64[context] + 8 * k * i64[context + 24]
+        i64[inner + 8] = -1
+        status = call(i64[context + 16], address(mark), inner, i64[context + 24], 1)
+        if status != 0:
+            return status
+    return 0
+
+
+def visit_rows(table: int) -> int:
+    """[seen, -, parallel_for, n]"""
+    return call(i64[table + 16], address(mark_rows), table, i64[table + 24], 1)
