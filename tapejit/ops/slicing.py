@@ -238,7 +238,7 @@ class Roll(Op):
         return x
 
     def eager(self, x: Any, *, shift: tuple[int, ...]) -> Any:
-        return np.roll(x, shift, tuple(range(x.ndim)))
+        return np.roll(x, shift, tuple(range(x.ndim))) if shift else x
 
     def vjp(self, g: Any, z: Any, x: Any, *, shift: tuple[Dim, ...]) -> tuple[Any, ...]:
         return (lambda: roll(g, shift=tuple(-s for s in shift)),)
