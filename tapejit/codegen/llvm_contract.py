@@ -147,7 +147,8 @@ class KernelPrinter(NestPrinter):
         if isinstance(s.rows, int):
             if s.rows == 0:
                 return
-            count = -(-s.rows // most)
+            even = [h for h in range(most, (most - 1) // 2, -1) if s.rows % h == 0]  # one height of tile: half the code
+            count = s.rows // even[0] if even else -(-s.rows // most)
             height, taller = divmod(s.rows, count)
             self._tiles(s, t, zero, literal(taller * (height + 1), INDEX), height + 1, start, vectors, mask)
             self._tiles(s, t, literal(taller * (height + 1), INDEX), literal(s.rows, INDEX), height, start, vectors, mask)

@@ -31,7 +31,7 @@ from tapejit.loops.program import (
     Step,
 )
 from tapejit.loops.scalar_math import DEFINITIONS
-from tapejit.loops.walk import expressions, statements
+from tapejit.loops.walk import expressions, locals_of, renamed, statements
 
 _OPERATORS = {
     "add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^",
@@ -248,7 +248,19 @@ def kernel(k: Kernel) -> str:
     places = f"  # {', '.join(k.places)}" if k.places else ""
     shapes = [f"    # {p.name}: {p.dtype.name}[{', '.join(map(str, p.shape))}]{'' if p.mode == 'in' else ' ' + p.mode}" for p in k.params]
     lines = ['@njit(error_model="numpy", nogil=True)', f"def {k.name}({', '.join(names)}):{places}", *shapes]
-    return "\n".join([*lines, *_Kernel(k).body(k.body, 1), "    return 0"])
+    return "\n".join([*lines, *_Kernel(k).body(_apart(k), 1), "    return 0"])
+
+
+def _apart(k: Kernel) -> tuple[Stmt, ...]:
+    """The body with scalars renamed that are called like a buffer: in Python both are names."""
+    buffers, inner = {p.name for p in k.params}, locals_of(k.body)
+    names: dict[str, str] = {}
+    for n in sorted(inner & buffers):
+        new = f"{n}_"
+        while new in buffers or new in inner or new in names.values():
+            new += "_"
+        names[n] = new
+    return tuple(renamed(s, names) for s in k.body) if names else k.body
 
 
 class _Kernel:

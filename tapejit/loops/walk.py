@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
-from tapejit.core import dtypes
+from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.loops import expr
 from tapejit.loops.expr import Call, Const, Expr, Var
@@ -96,3 +96,58 @@ def expressions(body: tuple[Stmt, ...]) -> Iterator[Expr]:
     """Every expression that the statements of a body evaluate."""
     for s in statements(body):
         yield from own_expressions(s)
+
+
+def locals_of(body: tuple[Stmt, ...]) -> set[str]:
+    """The names of scalars and indices that statements introduce."""
+    found: set[str] = set()
+    for s in statements(body):
+        match s:
+            case Let(name=name) | Accumulator(name=name):
+                found.add(name)
+            case For(index=index):
+                found.add(index)
+            case Contract():
+                found |= {s.row, s.column, s.depth_index, s.accumulator}
+    return found
+
+
+def renamed(s: Stmt, names: Mapping[str, str]) -> Stmt:
+    """A statement with scalars and indices renamed, inside it too. Buffers and sizes keep their names."""
+    dims = {old: sizes.named(new) for old, new in names.items()}
+
+    def value(e: Expr) -> Expr:
+        if isinstance(e, Var):
+            return Var(e.dtype, names.get(e.name, e.name))
+        return expr.rebuild(e, value)
+
+    def dim(d: Dim) -> Dim:
+        return sizes.substitute(d, dims)
+
+    def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        return tuple(renamed(x, names) for x in body)
+
+    match s:
+        case Let(name=n, value=v):
+            return Let(names.get(n, n), value(v))
+        case Accumulator(name=n, init=v):
+            return Accumulator(names.get(n, n), value(v))
+        case Update(name=n, combine=c, value=v):
+            return Update(names.get(n, n), c, value(v))
+        case Store(buffer=b, index=index, value=v, combine=c):
+            return Store(b, tuple(map(value, index)), value(v), c)
+        case For(index=n, extent=extent, kind=kind, body=body):
+            return For(names.get(n, n), dim(extent), kind, block(body))
+        case If(condition=c, then=then, otherwise=otherwise):
+            return If(value(c), block(then), block(otherwise))
+        case While(condition=c, body=body):
+            return While(value(c), block(body))
+        case Contract():
+            row, column, depth, total = (names.get(n, n) for n in (s.row, s.column, s.depth_index, s.accumulator))
+            extents = dim(s.rows), dim(s.columns), dim(s.depth)
+            return Contract(
+                row, extents[0], column, extents[1], depth, extents[2], value(s.left), value(s.right), total, block(s.epilogue)
+            )  # fmt: skip
+        case Fail(node=node, operands=operands):
+            return Fail(node, tuple(map(value, operands)))
+    raise NotImplementedError(f"renaming in the statement {type(s).__name__}")

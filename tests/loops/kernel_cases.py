@@ -368,3 +368,15 @@ def f(x: f32[K, 45], w: f32[K], v: f32[45, K], y: out[f32[45]], z: out[f32[45, 1
         acc: f32 = sum(v[i, k] * w[k] for k in serial(K))
         z[i, j] = acc
 """, K=9)  # fmt: skip
+case("scalars_named_like_buffers", """\
+def f(x: f32[M, 8], h: inout[f32[M, 20]], w: f32[8, 20], s: out[f32[M]], M: size):
+    for i, j in tiles(M, 20):
+        h: f32 = sum(x[i, k] * w[k, j] for k in serial(8))
+        w: f32 = h + w[0, j]
+        h[i, j] += w
+    for i in parallel(M):
+        s: f32 = 0.0
+        for x in vector(i + 1):
+            s += h[i, 0] * x[x, 0] + f32(x)
+        s[i] = s
+""", M=7)  # fmt: skip
