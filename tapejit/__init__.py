@@ -15,3 +15,10 @@ from tapejit.creation import *  # noqa: A004, F401, F403
 from tapejit.arrays import *  # noqa: F401, F403
 from tapejit.selection import *  # noqa: A004, F401, F403
 from tapejit.ordering import argsort, histogram_fixed_width, histogram_fixed_width_bins, searchsorted, sort  # noqa: F401
+from tapejit.indexed_slices import IndexedSlices  # noqa: F401
+from tapejit.core.dtypes import DType, as_dtype, bfloat16, bool_ as bool, complex64, complex128, float16, float32, float64, int8, int16, int32, int64  # noqa: A004, F401
+from tapejit.core.dtypes import float16 as half, float64 as double, uint8, uint16, uint32, uint64  # noqa: F401
+from tapejit.core.shape import TensorShape  # noqa: F401
+from tapejit import errors  # noqa: F401
+
+newaxis = None

@@ -14,6 +14,7 @@ from typing import Any
 
 from tapejit.core import places
 from tapejit.core.sizes import Dim
+from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir import structure
 from tapejit.ir.graph import Value
 from tapejit.ir.op import Op, thread
@@ -187,7 +188,7 @@ class GradientTape:
             raise TypeError(
                 places.with_place("Argument `target` should be a list or nested structure of Tensors, Variables or CompositeTensors to be differentiated, but received None.")
             )
-        out = _flatten(structure_)
+        out = [x.values if isinstance(x, IndexedSlices) and what == "target" else x for x in _flatten(structure_)]
         for x in out:
             if not isinstance(x, Tensor | Variable):
                 raise TypeError(places.with_place(f"tape.gradient: every element of `{what}` must be a tf.Tensor or tf.Variable, got {x!r} of type {type(x).__name__}"))
@@ -219,7 +220,8 @@ class GradientTape:
             expanded.extend(values)
         heads = [(t._value if isinstance(t, Variable) else t) for t in targets]
         given = [ones_like(t) if g is None else g for t, g in zip(heads, seeds, strict=True)]
-        grads = sweep(self._records, heads, given, expanded)
+        read = frozenset(id(v) for s in sources if isinstance(s, Variable) for v in self._values_of(s))
+        grads = sweep(self._records, heads, given, expanded, sparse=(read, IndexedSlices))
         out = []
         for s, (start, count) in zip(sources, spans, strict=True):
             parts = [g for g in grads[start : start + count] if g is not None]

@@ -349,6 +349,8 @@ def _entered(op: Op, x: Any, operands: tuple[Any, ...], position: int) -> EagerT
         return x.read_tensor()
     if isinstance(x, SymbolicTensor):
         x.carry_out(op, operands, {})
+    if hasattr(x, "to_tensor"):
+        return x.to_tensor()
     agree = op.same_dtype
     wanted = None
     if agree is None or position in agree:

@@ -105,6 +105,12 @@ class Operand:
     def __getitem__(self, key: Any) -> Any:
         return getitem(self, key)
 
+    def __eq__(self, o: object) -> Any:
+        return False if o is None else e.equal(self, o)
+
+    def __ne__(self, o: object) -> Any:
+        return True if o is None else e.not_equal(self, o)
+
     def __invert__(self) -> Any:
         return e.logical_not(self) if self.dtype is dtypes.bool_ else e.bitwise_not(self)
 

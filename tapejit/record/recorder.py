@@ -159,6 +159,8 @@ class Recorder:
             return x.enter_graph(self)
         if isinstance(x, Literal | Value):
             return x
+        if hasattr(x, "to_tensor"):
+            return self.operand(x.to_tensor())
         array = as_array(x, wanted)
         dtype = dtypes.as_dtype(array.dtype)
         if array.ndim == 0 and dtype.kind != "c":

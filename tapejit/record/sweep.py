@@ -18,12 +18,13 @@ from tapejit.ir.op import OPS, Op
 
 
 class Record(NamedTuple):
-    """One op that ran: `inputs` and `outputs` are compared by identity."""
+    """One op that ran: `inputs` and `outputs` are compared by identity; `place` where it is known."""
 
     op: Op
     inputs: tuple[Any, ...]
     attrs: dict[str, Any]
     outputs: tuple[Any, ...]
+    place: Any = None
 
 
 def _flows(x: Any) -> bool:
@@ -60,17 +61,29 @@ def conjugated(x: Any) -> Any:
     return OPS["conj"](x) if getattr(getattr(x, "dtype", None), "is_complex", False) else x
 
 
+def _sparse_part(record: Record, operand: int, gs: tuple[Any, ...], sparse: Any) -> Any:
+    """The gradient of the operand as rows and ids where it may and can be; None elsewhere."""
+    rule = getattr(record.op, "sparse_vjp", None)
+    if sparse is None or rule is None or operand or id(record.inputs[0]) not in sparse[0]:
+        return None
+    found = rule(gs[0], *record.inputs, **record.attrs)
+    return None if found is None else sparse[1](*found, record.inputs[0].dims)
+
+
 def sweep(
     records: Iterable[Record],
     targets: Sequence[Any],
     seeds: Sequence[Any],
     sources: Sequence[Any],
     during: Callable[[Record, int], AbstractContextManager] | None = None,
+    sparse: tuple[frozenset[int], Callable[[Any, Any, Any], Any]] | None = None,
 ) -> list[Any]:
     """Gradients of the sum over targets of seed * target with respect to each source.
 
-    `during(record, operand)` wraps the making of one operand's gradient (a pass uses it for names and places). LookupError from an
-    op on the path that has no gradient and does not declare so.
+    `during(record, operand)` wraps the making of one operand's gradient, and with operand -1 the call of the rule itself (a pass uses
+    it for names and places). LookupError from an op on the path that has no gradient and does not declare so.
+    `sparse` is the ids of values that no record makes and whose gradient may stay rows and ids, with what makes one of
+    (rows, ids, shape): used where an op has a `sparse_vjp`.
     """
     path, active = active_records(records, sources)
     adjoint: dict[int, Any] = {}
@@ -83,7 +96,7 @@ def sweep(
         gs = tuple(adjoint.get(id(o)) for o in outputs)
         if all(g is None for g in gs):
             continue
-        with during(record, on_path[0]) if during else nullcontext():
+        with during(record, -1) if during else nullcontext():
             single = len(outputs) == 1
             parts = record.op.vjp(gs[0] if single else gs, outputs[0] if single else outputs, *record.inputs, **record.attrs)
         for i in on_path:
@@ -92,7 +105,8 @@ def sweep(
                 continue
             with during(record, i) if during else nullcontext():
                 if callable(part):
-                    part = part()
+                    rows = _sparse_part(record, i, gs, sparse)
+                    part = part() if rows is None else rows
                     if part is None:
                         continue
                 key = id(record.inputs[i])

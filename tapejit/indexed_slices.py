@@ -1,0 +1,109 @@
+"""`tf.IndexedSlices`: rows of a tensor that is zero elsewhere, as gradients of `tf.gather` have it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapejit.core import dtypes, sizes
+from tapejit.core.dtypes import DType
+from tapejit.core.shape import TensorShape
+from tapejit.core.sizes import Dim
+from tapejit.ops.creation import shape_vector
+from tapejit.ops.gathering import segment
+from tapejit.ops.joining import concat
+from tapejit.tensor import convert_to_tensor, dims_of
+
+__all__ = ["IndexedSlices"]
+
+
+class IndexedSlices:
+    """The tensor of shape `dense_shape` whose row `indices[i]` is the sum of all `values[i]` with that index, and 0 elsewhere.
+
+    Equal indices are kept apart until the tensor is made dense, which `tf.convert_to_tensor` and every op does. Sums with another
+    one stay sparse, sums with a tensor are dense; a scalar factor goes to the values.
+    """
+
+    __slots__ = ("_dense", "_indices", "_values")
+
+    def __init__(self, values: Any, indices: Any, dense_shape: Any = None) -> None:
+        self._values, self._indices = convert_to_tensor(values), convert_to_tensor(indices)
+        self._dense: tuple[Dim, ...] | None = None if dense_shape is None else dims_of(dense_shape)
+
+    @property
+    def values(self) -> Any:
+        """The rows, one per index."""
+        return self._values
+
+    @property
+    def indices(self) -> Any:
+        """Which row each of `values` belongs to."""
+        return self._indices
+
+    @property
+    def dense_shape(self) -> Any:
+        """The shape of the tensor it stands for, as a vector; None if it was not given."""
+        return None if self._dense is None else shape_vector(dims=self._dense, dtype=dtypes.int32)
+
+    @property
+    def shape(self) -> TensorShape:
+        if self._dense is None:
+            return TensorShape([None, *self._values.dims[1:]])
+        return TensorShape(self._dense)
+
+    @property
+    def dtype(self) -> DType:
+        return self._values.dtype
+
+    @property
+    def device(self) -> str:
+        return "/job:localhost/replica:0/task:0/device:CPU:0"
+
+    def to_tensor(self) -> Any:
+        """The dense tensor. ValueError without a `dense_shape`."""
+        if self._dense is None:
+            raise ValueError("Tensor conversion requested for IndexedSlices without dense_shape; give tf.IndexedSlices(values, indices, dense_shape)")
+        return segment(self._values, self._indices, size=self._dense[0])
+
+    def numpy(self) -> Any:
+        """The dense value."""
+        return self.to_tensor().numpy()
+
+    def _with(self, values: Any) -> IndexedSlices:
+        return IndexedSlices(values, self._indices, self._dense)
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, IndexedSlices):
+            if self._dense is not None and other._dense is not None:
+                for a, b in zip(self._dense, other._dense, strict=True):
+                    sizes.unify(a, b)
+            indices = other._indices if other._indices.dtype is self._indices.dtype else convert_to_tensor(other._indices.numpy(), self._indices.dtype)
+            return IndexedSlices(concat(self._values, other._values, axis=0), concat(self._indices, indices, axis=0), self._dense or other._dense)
+        return self.to_tensor() + other
+
+    def __radd__(self, other: Any) -> Any:
+        return other + self.to_tensor()
+
+    def __sub__(self, other: Any) -> Any:
+        return self + -other
+
+    def __rsub__(self, other: Any) -> Any:
+        return other - self.to_tensor()
+
+    def __neg__(self) -> IndexedSlices:
+        return self._with(-self._values)
+
+    def __mul__(self, other: Any) -> Any:
+        scalar = not getattr(other, "dims", ()) and not getattr(other, "shape", ())
+        return self._with(self._values * other) if scalar else self.to_tensor() * other
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        scalar = not getattr(other, "dims", ()) and not getattr(other, "shape", ())
+        return self._with(self._values / other) if scalar else self.to_tensor() / other
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.to_tensor().__array__(dtype)
+
+    def __repr__(self) -> str:
+        return f"IndexedSlices(indices={self._indices!r}, values={self._values!r}, dense_shape={None if self._dense is None else list(self._dense)})"
