@@ -30,7 +30,7 @@ from tapejit.ir import printer
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import OPS
 from tapejit.passes import pipeline
-from tapejit.runtime import cache, host, load
+from tapejit.runtime import cache, host, load, threads
 from tapejit.runtime.launcher import launcher
 from tapejit.runtime.plan import Argument, Cell, Plan, Result
 from tapejit.schedule import plan as schedule
@@ -134,7 +134,7 @@ class Compiled:
 
     def __init__(self, record: Record, code: bytes) -> None:
         self.record = record
-        self.module = load.Module(code, record.symbols)
+        self.module = load.Module(code, record.symbols, {threads.SYMBOL: threads.parallel_for()} if threads.SYMBOL in record.symbols else None)
         self.address = self.module.address(record.entry)
         self._raised = threading.local()
         self._callback = _CALLBACK(self._host_call) if record.host else None
