@@ -45,10 +45,29 @@ def _run(op: Op, arrays: list[Any], attrs: dict[str, Any]) -> Any:
         _quiet.reset(token)
 
 
-class EagerTensor(Tensor):
-    """A tensor with a value. Immutable: nobody writes into its array."""
+ASSIGNMENTS = {"assign": "set", "assign_add": "add", "assign_sub": "sub"}
 
-    __slots__ = ("_array", "__weakref__")
+
+def assignment(tensor: Any, name: str) -> Any:
+    """`v[key].assign` and its kin, which a tensor has that was just sliced from a variable. AttributeError for any other."""
+    try:
+        update = object.__getattribute__(tensor, "_origin")
+    except AttributeError:
+        raise AttributeError(f"a tensor has no attribute {name!r}: tensors are immutable; keep what changes in a tf.Variable") from None
+
+    def assign(value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True, how: str = ASSIGNMENTS[name]) -> Any:
+        return update(value, how)
+
+    return assign
+
+
+class EagerTensor(Tensor):
+    """A tensor with a value. Immutable: nobody writes into its array.
+
+    `_origin` is set on slices of variables: what to call to assign to the slice.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_origin")
 
     def __init__(self, array: Any) -> None:
         self._array = array  # an ndarray, or for scalars possibly a NumPy scalar
@@ -72,7 +91,7 @@ class EagerTensor(Tensor):
         """What a graph being recorded writes for this tensor: its elements where they are few, else a capture by reference."""
         array = self.numpy_view()
         if array.size <= SMALL and array.dtype.kind != "c":
-            return recorder.constant(array)
+            return recorder.written_out(array, self)
         return recorder.capture(self, self, "tensor")
 
     def carry_out(self, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
@@ -128,6 +147,11 @@ class EagerTensor(Tensor):
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (1, 0)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ASSIGNMENTS:
+            return assignment(self, name)
+        raise AttributeError(f"'EagerTensor' object has no attribute {name!r}")
 
     def _scalar(self, to: str) -> Any:
         if self._array.size != 1 or self._array.ndim > 0 and to == "index":
@@ -212,7 +236,7 @@ class Reference:
 class GraphTensor(SymbolicTensor):
     """A symbolic tensor as users see it inside a traced function."""
 
-    __slots__ = ()
+    __slots__ = ("_origin",)
 
     def known_dim(self) -> Dim | None:
         """This integer scalar as a dim, where it is known what it was computed from."""
@@ -287,6 +311,8 @@ class GraphTensor(SymbolicTensor):
     def __getattr__(self, name: str) -> Any:
         if name in ("numpy", "item", "tolist"):
             raise AttributeError(self._refuse(f"`.{name}()` of", "return the tensor and call it outside, use tf.print, or tf.py_function"))
+        if name in ASSIGNMENTS:
+            return assignment(self, name)
         raise AttributeError(f"'SymbolicTensor' object has no attribute {name!r}")
 
     __hash__ = None  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.core import dtypes, places
+from tapejit.core import dtypes, places, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.shape import TensorShape
@@ -18,8 +18,14 @@ from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.names import identifier
 from tapejit.ir.op import Op, thread
+from tapejit.ops.broadcasting import broadcast_like
+from tapejit.ops.gathering import in_range, scatter
+from tapejit.ops.indexing import getitem, plan, positions
 from tapejit.ops.operand import Operand
+from tapejit.ops.shapes import reshape
+from tapejit.ops.slicing import numpy_key
 from tapejit.record.recorder import Recorder, recording
+from tapejit.selection import gather, gather_nd, scattered
 from tapejit.tensor import EagerTensor, GraphTensor, Reference, convert_to_tensor, execute
 
 
@@ -206,6 +212,102 @@ class Variable(Operand):
             return self
         value = self.read_tensor()
         return self.assign(value + delta if sign == "+" else value - delta)
+
+    # --------------------------------------------------------------------------- parts of a variable
+    def __getitem__(self, key: Any) -> Any:
+        """`self[key]` as a tensor; `self[key].assign(value)` changes that part of the variable."""
+        out = getitem(self, key)
+        out._origin = lambda value, how: self._assign_part(key, value, how)
+        return out
+
+    def _assign_part(self, key: Any, value: Any, how: str) -> Variable:
+        asked = plan(self.dims, key)
+        with paused_tapes():
+            rows = convert_to_tensor(value) if hasattr(value, "dims") else convert_to_tensor(value, self._dtype)
+            if rows.dtype is not self._dtype:
+                self._check(self.dims, rows.dtype)
+            if thread.recorder is None:
+                taken = tuple(d for k, d in enumerate(asked.size) if k not in asked.drop)
+                part = np.broadcast_to(rows.numpy_view(), asked.shape).reshape(taken)
+                array = np.array(self._value._array)
+                at = numpy_key(asked.begin, asked.size, asked.stride, asked.drop)  # type: ignore[arg-type]
+                array[at] = part if how == "set" else array[at] + part if how == "add" else array[at] - part
+                self._value = EagerTensor(array)
+                return self
+            rows = broadcast_like(-rows if how == "sub" else rows, asked.shape)
+            flat = reshape(self.read_tensor(), shape=(sizes.product(self.dims),))
+            new = scatter(flat, positions(asked, self.dims), rows, combine="set" if how == "set" else "add")
+            return self.assign(reshape(new, shape=self.dims))
+
+    def _scattered(self, indices: Any, updates: Any, combine: str) -> Variable:
+        with paused_tapes():
+            return self.assign(scattered(self.read_tensor(), indices, updates, combine))
+
+    def scatter_nd_update(self, indices: Any, updates: Any, name: str | None = None) -> Variable:
+        """The slices that index vectors name become `updates`."""
+        return self._scattered(indices, updates, "set")
+
+    def scatter_nd_add(self, indices: Any, updates: Any, name: str | None = None) -> Variable:
+        """`updates` added at index vectors."""
+        return self._scattered(indices, updates, "add")
+
+    def scatter_nd_sub(self, indices: Any, updates: Any, name: str | None = None) -> Variable:
+        """`updates` subtracted at index vectors."""
+        with paused_tapes():
+            rows = convert_to_tensor(updates) if hasattr(updates, "dims") else convert_to_tensor(updates, self._dtype)
+            return self._scattered(indices, -rows, "add")
+
+    def scatter_nd_max(self, indices: Any, updates: Any, name: str | None = None) -> Variable:
+        """The elements at index vectors raised to at least `updates`."""
+        return self._scattered(indices, updates, "max")
+
+    def scatter_nd_min(self, indices: Any, updates: Any, name: str | None = None) -> Variable:
+        """The elements at index vectors lowered to at most `updates`."""
+        return self._scattered(indices, updates, "min")
+
+    def _scattered_rows(self, sparse_delta: Any, combine: str, turned: Any = None) -> Variable:
+        if not hasattr(sparse_delta, "indices"):
+            raise TypeError(places.with_place(f"sparse_delta is not IndexedSlices: {sparse_delta!r}; write tf.IndexedSlices(values, indices)"))
+        with paused_tapes():
+            ids = in_range(sparse_delta.indices, limit=self.dims[0])
+            rows = broadcast_like(sparse_delta.values, (*ids.dims, *self.dims[1:]))
+            return self.assign(scatter(self.read_tensor(), ids, rows if turned is None else turned(rows), combine=combine))
+
+    def scatter_update(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Variable:
+        """The rows that `IndexedSlices` name become its values."""
+        return self._scattered_rows(sparse_delta, "set")
+
+    def scatter_add(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Variable:
+        """`IndexedSlices` added."""
+        return self._scattered_rows(sparse_delta, "add")
+
+    def scatter_sub(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Variable:
+        """`IndexedSlices` subtracted."""
+        return self._scattered_rows(sparse_delta, "add", lambda rows: -rows)
+
+    def scatter_max(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Variable:
+        """The rows that `IndexedSlices` name raised to at least its values."""
+        return self._scattered_rows(sparse_delta, "max")
+
+    def scatter_min(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Variable:
+        """The rows that `IndexedSlices` name lowered to at most its values."""
+        return self._scattered_rows(sparse_delta, "min")
+
+    def scatter_mul(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Variable:
+        """The rows that `IndexedSlices` name multiplied by its values."""
+        return self._scattered_rows(sparse_delta, "mul")
+
+    def scatter_div(self, sparse_delta: Any, use_locking: bool = False, name: str | None = None) -> Variable:
+        """The rows that `IndexedSlices` name divided by its values."""
+        return self._scattered_rows(sparse_delta, "mul", lambda rows: 1 / rows)
+
+    def sparse_read(self, indices: Any, name: str | None = None) -> Any:
+        """The rows at `indices`; the gradient of the variable stays sparse."""
+        return gather(self, indices)
+
+    def gather_nd(self, indices: Any, name: str | None = None) -> Any:
+        """The slices at index vectors."""
+        return gather_nd(self, indices)
 
     def ref(self) -> Reference:
         return Reference(self)

@@ -94,6 +94,15 @@ def require_at_most(a: Dim, b: Dim, message: str) -> None:
         raise ValueError(message) from None
 
 
+def numpy_key(begin: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], drop: tuple[int, ...] = ()) -> tuple[Any, ...]:
+    """NumPy's index for the elements that `slice` takes."""
+    key: list[Any] = []
+    for k, (b, s, t) in enumerate(zip(begin, size, stride, strict=True)):
+        last = b + (s - 1) * t
+        key.append(b if k in drop else slice(0, 0) if s == 0 else slice(b, last + 1 if t > 0 else (last - 1 if last > 0 else None), t))
+    return tuple(key)
+
+
 # ------------------------------------------------------------------------------------------------------- ops
 class Slice(Op):
     """`z[i, ...] = x[begin + i * stride, ...]`, `size` elements along each axis; the axes in `drop`, of size 1, are left out.
@@ -126,18 +135,10 @@ class Slice(Op):
         return x.with_shape(tuple(d for k, d in enumerate(size) if k not in drop))
 
     def eager(self, x: Any, *, begin: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], drop: tuple[int, ...] = ()) -> Any:
-        key: list[Any] = []
         for k, (b, s, t, n) in enumerate(zip(begin, size, stride, x.shape, strict=True)):
-            last = b + (s - 1) * t
-            if s < 0 or (s and not (0 <= b < n and 0 <= last < n)):
+            if s < 0 or (s and not (0 <= b < n and 0 <= b + (s - 1) * t < n)):
                 raise IndexError(f"slice index {b} of dimension {k} out of bounds, which has size {n}")
-            if k in drop:
-                key.append(b)
-            elif s == 0:
-                key.append(slice(0, 0))
-            else:
-                key.append(slice(b, last + 1 if t > 0 else (last - 1 if last > 0 else None), t))
-        return x[tuple(key)]
+        return x[numpy_key(begin, size, stride, drop)]
 
     def vjp(
         self, g: Any, z: Any, x: Any, *, begin: tuple[Dim, ...], size: tuple[Dim, ...], stride: tuple[Dim, ...], drop: tuple[int, ...] = ()
@@ -185,11 +186,7 @@ class Embed(Op):
     def eager(self, x: Any, *, begin: tuple[int, ...], shape: tuple[int, ...], stride: tuple[int, ...], value: Any = 0) -> Any:
         out = np.zeros(shape, x.dtype) if type(value) is int and value == 0 else np.full(shape, value, x.dtype)
         if x.size:
-            key = []
-            for b, t, n in zip(begin, stride, x.shape, strict=True):
-                last = b + (n - 1) * t
-                key.append(slice(b, last + 1 if t > 0 else (last - 1 if last > 0 else None), t))
-            out[tuple(key)] = x
+            out[numpy_key(begin, x.shape, stride)] = x
         return out
 
     def vjp(
