@@ -1,4 +1,4 @@
-"""Object code in, an address to call out. llvmlite links it into the process in about a millisecond; Numba is not needed.
+"""Object code in, an address to call out. Our own linker does it in a millisecond where it can, LLVM's elsewhere; Numba is not needed.
 
 C functions that the code calls are found in the process (libc, libm, the Python runtime). A symbol called `lapack:dpotrf` or
 `blas:sgemm` is the Fortran routine of that name in SciPy's own library (all arguments are pointers); SciPy is imported only for those.
@@ -7,14 +7,15 @@ C functions that the code calls are found in the process (libc, libm, the Python
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tapejit.runtime.compile import binding
+from tapejit.runtime.link import Image, Unsupported
 
 _lock = threading.Lock()
-_registered: dict[str, int] = {}
 _LIBRARIES = {"lapack": "scipy.linalg.cython_lapack", "blas": "scipy.linalg.cython_blas"}
 
 
@@ -26,46 +27,68 @@ class Module:
 
         LookupError names a symbol that is nowhere to be found (calling it would end the process).
         """
-        llvm = binding()
-        with _lock:
-            provide(symbols, addresses or {})
-            machine = llvm.Target.from_default_triple().create_target_machine(opt=0, jit=True)
-            self._engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-            self._engine.finalize_object()
+        known = dict(addresses or {})
+        for name in symbols:
+            known.setdefault(name, 0)
+            known[name] = known[name] or resolve(name)
+        self._find: Callable[[str], int]
+        try:
+            self._image: Any = Image(code, lambda name: known.get(name) or resolve(name))
+            self._find = lambda name: self._image.functions.get(name, 0)
+        except Unsupported:
+            self._image = _by_llvm(code, known)
+            self._find = self._image.get_function_address
 
     def address(self, name: str) -> int:
         """Where the function `name` begins. LookupError if the code has none."""
-        found = self._engine.get_function_address(name)
+        found = self._find(name)
         if not found:
             raise LookupError(f"the object code has no function {name!r}")
         return found
 
 
-def provide(symbols: Iterable[str], addresses: Mapping[str, int]) -> None:
-    """Make external functions known to the linker. LookupError names one that does not exist."""
+def _by_llvm(code: bytes, known: Mapping[str, int]) -> Any:
+    """An execution engine of LLVM's with the code in it."""
     llvm = binding()
-    for name, address in addresses.items():
-        if _registered.get(name) != address:
+    with _lock:
+        for name, address in known.items():
             llvm.add_symbol(name, address)
-            _registered[name] = address
-    for name in symbols:
-        if name in _registered:
-            continue
-        library, colon, routine = name.partition(":")
-        _registered[name] = fortran(library, routine) if colon else process(name)
-        llvm.add_symbol(name, _registered[name])
+        machine = llvm.Target.from_default_triple().create_target_machine(opt=0, jit=True)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+    return engine
+
+
+def resolve(name: str) -> int:
+    """Address of a function of this process or of a library of SciPy's. LookupError if there is none."""
+    library, colon, routine = name.partition(":")
+    return fortran(library, routine) if colon else process(name)
 
 
 def process(name: str) -> int:
     """Address of a C function of this process: Python's, or of a library that Python is linked with."""
-    try:
-        found = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
-    except AttributeError:
+    found = None
+    for library in (ctypes.pythonapi, *_more_libraries()):
+        try:
+            found = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+            break
+        except AttributeError:
+            continue
+    if not found and "llvmlite.binding" in sys.modules:
         found = binding().address_of_symbol(name)
     if not found:
         raise LookupError(f"the compiled program calls {name!r}, which no library of this process has")
     return found
+
+
+def _more_libraries() -> Iterable[ctypes.CDLL]:
+    """The mathematical functions, and conversions of half precision, where Python itself is not linked with them."""
+    for name in ("libm.so.6", "libgcc_s.so.1") if sys.platform == "linux" else ():
+        try:
+            yield ctypes.CDLL(name)
+        except OSError:
+            continue
 
 
 def fortran(library: str, routine: str) -> int:
