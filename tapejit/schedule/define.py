@@ -8,6 +8,7 @@ are seen through: whoever loads their result loads their operand instead.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -101,13 +102,13 @@ class Scalar:
 class Definitions:
     """Definitions by value name, in program order, with the counter of fresh names."""
 
-    def __init__(self) -> None:
+    def __init__(self, fresh: Iterator[int] | None = None) -> None:
         self.table: dict[str, Definition] = {}
-        self._fresh = itertools.count()
+        self.fresh = fresh if fresh is not None else itertools.count()
 
     def variable(self, base: str = "i") -> str:
         """A loop variable that no other expression uses."""
-        return f"{base}{next(self._fresh)}"
+        return f"{base}{next(self.fresh)}"
 
     def index(self, shape: tuple[Dim, ...]) -> tuple[Expr, ...]:
         """Fresh index variables for a shape; axes of size 1 have the constant index 0."""
@@ -142,7 +143,7 @@ class Definitions:
             element = node.op.at(index, *(self.source(a) for a in node.args), **node.attrs)
             self._pointwise(out.name, out.type, index, element, node, place)
             return
-        kind: Kind = "opaque" if native and node.op.kernel is not None else "host"
+        kind: Kind = "opaque" if native and node.op.kernel is not None else "control" if any(node.graphs()) else "host"
         names = tuple(o.name for o in node.outs)
         operands = tuple(dict.fromkeys(a.name for a in node.values()))
         for o in node.outs:
@@ -184,7 +185,8 @@ class Definitions:
                 own = self.index(type.shape)
                 swap = {i.name: o for i, o in zip(index, own, strict=True) if isinstance(i, Var)}
                 self._reduce(inner, Type(e.dtype, type.shape), own, Reduce(body.dtype, body.combine, body.axes, expr.substitute(body.body, swap)), node, place)
-                return Load(e.dtype, inner, index)
+                made = self.table[inner]
+                return Source(inner, made.type, made if made.inline else None)[index]
             return expr.rebuild(e, replace)
 
         return replace(element)

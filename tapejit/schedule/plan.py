@@ -22,6 +22,7 @@ from tapejit.ir.op import Op
 from tapejit.loops import expr
 from tapejit.loops.expr import Load, Var
 from tapejit.loops.program import BindSize, Buffer, HostCall, Launch, Program, Step
+from tapejit.schedule.control import control_steps
 from tapejit.schedule.define import Definition, Definitions
 from tapejit.schedule.fuse import Fuser, Product, Single, Tree, Unit, as_product, members
 from tapejit.schedule.lower import Layout, Memory, contracted, lower_opaque, lower_product, lower_tree, spilled
@@ -69,12 +70,20 @@ class Plan:
 class Planner:
     """Plans one graph."""
 
-    def __init__(self, graph: Graph, target: Target) -> None:
+    def __init__(self, graph: Graph, target: Target, outer: Planner | None = None) -> None:
         self.graph, self.target = graph, target
-        self.definitions = Definitions()
-        self.names = Names()
-        self.views: dict[str, str] = {}  # name in kernels -> the buffer it is
+        self.definitions = Definitions(outer.definitions.fresh if outer else None)
         self.layout = Layout()
+        self.assigned: dict[str, str] = {}  # cell -> value it ends up with
+        self.cell_buffer: dict[str, str] = {}
+        self.given: list[str] | None = None  # a nested graph's results go to these buffers
+        if outer is not None:  # one program, so one set of names and buffers
+            self.names, self.kernel_names, self.views, self.buffers = outer.names, outer.kernel_names, outer.views, outer.buffers
+            self.constants, self.consts, self.host = outer.constants, outer.consts, outer.host
+            self.numbers, self.late_sizes = outer.numbers, outer.late_sizes
+            return
+        self.names, self.kernel_names = Names(), Names()
+        self.views: dict[str, str] = {}  # name in kernels -> the buffer it is
         self.buffers: dict[str, Buffer] = {}
         self.constants: dict[str, Any] = {}
         self.consts: list[tuple[str, str]] = []
@@ -82,19 +91,20 @@ class Planner:
         self.numbers: dict[int, int] = {id(n): k for k, n in enumerate(graph.walk())}
         self.late_sizes = {o.name for n in graph.walk() if n.op.binds_size for o in n.outs}
         self.cell_buffer = {c: self.names.fresh(f"state_{c}") for c in graph.cells}
-        self.assigned: dict[str, str] = {}  # cell -> value it ends up with
 
     # ------------------------------------------------------------------------------------- defining
     def define(self) -> None:
-        """Definitions of every value, in program order."""
+        """Definitions of every value, in program order. The parameters of a nested graph are defined already."""
         for p in self.graph.params:
-            self._external(p.name, p.type, self.names.fresh(p.name), "argument")
-        for c, t in self.graph.cells.items():
+            if p.name not in self.definitions.table:
+                self.external(p.name, p.type, self.names.fresh(p.name), "argument")
+        for c, t in self.graph.cells.items() if self.given is None else ():
             self.buffers[self.cell_buffer[c]] = Buffer(self.cell_buffer[c], t.dtype, t.shape, "cell")
         for node in self.graph.body:
             self._define(node)
 
-    def _external(self, value: str, type: Type, buffer: str, home: Any) -> None:
+    def external(self, value: str, type: Type, buffer: str, home: Any) -> None:
+        """A value that lives in `buffer` before the graph begins."""
         self.definitions.add(Definition(value, type, "memory"))
         self.layout.give(value, buffer, type)
         if buffer not in self.buffers:
@@ -114,11 +124,11 @@ class Planner:
         elif node.op is structure.const:
             buffer = self.names.fresh(f"const_{node.attrs['const']}")
             self.consts.append((node.attrs["const"], buffer))
-            self._external(node.out.name, node.out.type, buffer, "constant")
+            self.external(node.out.name, node.out.type, buffer, "constant")
         elif node.op is structure.constant and node.out.type.shape:
             buffer = self.names.fresh(node.out.name)
             self.constants[buffer] = np.asarray(node.attrs["value"], node.attrs["dtype"].np)
-            self._external(node.out.name, node.out.type, buffer, "constant")
+            self.external(node.out.name, node.out.type, buffer, "constant")
         elif node.op is structure.constant:
             self._scalar(node, expr.as_expr(node.attrs["value"], node.attrs["dtype"]))
         elif node.op is structure.dim:
@@ -151,10 +161,30 @@ class Planner:
     # -------------------------------------------------------------------------------------- planning
     def plan(self) -> Plan:
         """The whole way."""
+        steps = self.steps()
+        return self._finish(steps, self.results, self.in_place)
+
+    def nested(self, graph: Graph, given: dict[str, Any], results: list[str]) -> list[Step]:
+        """The steps of a nested graph: `given` says of each parameter which buffer it is, or how its elements are defined; the
+        results go to the buffers `results`."""
+        inner = Planner(graph, self.target, self)
+        inner.given = results
+        for p in graph.params:
+            what = given[p.name]
+            if isinstance(what, str):
+                inner.external(p.name, p.type, what, "arena")
+            else:
+                inner.definitions.add(what)
+                for load in what.loads():
+                    inner.layout.give(load.buffer, load.buffer, Type(load.dtype, self.buffers[self.views.get(load.buffer, load.buffer)].shape))
+        return inner.steps()
+
+    def steps(self) -> list[Step]:
+        """Define, fuse, place, lower, order."""
         self.define()
         needed = self.needed()
         table = self.definitions.table
-        results, copies = self._destinations()
+        self.results, copies = self._destinations()
         needed |= set(copies.values())
         fuser = Fuser(table, needed)
         fuser.closed |= self.late_sizes
@@ -167,11 +197,10 @@ class Planner:
             self._pack_product(fuser, d)
             fuser.place(d)
         stored = self._stored(fuser, needed)
-        hazards = Hazards(table, self.layout, self.cell_buffer, self.assigned, fuser, stored, fallible=lambda u: self._fallible(u))
-        in_place = hazards.in_place(set(self.definitions_of_results()))
-        self._place_values(fuser, stored, results, in_place)
-        steps = self._steps(fuser, ordered(fuser, hazards.edges), stored)
-        return self._finish(steps, results, in_place)
+        hazards = Hazards(table, self.layout, self.cell_buffer, self.assigned, fuser, stored, fallible=self._fallible)
+        self.in_place = hazards.in_place(set(self.definitions_of_results()))
+        self._place_values(fuser, stored, self.results, self.in_place)
+        return self._steps(fuser, ordered(fuser, hazards.edges), stored)
 
     def definitions_of_results(self) -> list[str]:
         return [r.name for r in self.graph.results]
@@ -266,8 +295,8 @@ class Planner:
         """Give every stored value a buffer."""
         table = self.definitions.table
         home: dict[str, tuple[str, Any]] = {}
-        for name, _ in results:
-            home[name] = (self.names.fresh(f"{name}_out"), "result")
+        for k, (name, _) in enumerate(results):
+            home[name] = (self.names.fresh(f"{name}_out"), "result") if self.given is None else (self.given[k], "arena")
         for cell, value in self.assigned.items():
             home[value] = (self.cell_buffer[cell], "cell") if cell in in_place else (self.names.fresh(f"{cell}_new"), "result")
         self.new_cell = {c: home[v][0] for c, v in self.assigned.items() if c not in in_place}
@@ -314,16 +343,15 @@ class Planner:
     # ------------------------------------------------------------------------------------------ steps
     def _steps(self, fuser: Fuser, order: list[int], stored: set[str]) -> list[Step]:
         steps: list[Step] = []
-        kernel_names = Names()
         for at in order:
             unit = fuser.units[at]
             made = [d.name for d in members(unit)]
             if isinstance(unit, Single):
-                self._single(unit, steps, kernel_names)
+                self._single(unit, steps)
             else:
                 if not any(n in stored for n in made):
                     continue
-                name = kernel_names.fresh(_title([n for n in made if n in stored], unit))
+                name = self.kernel_names.fresh(_title([n for n in made if n in stored], unit))
                 if isinstance(unit, Tree):
                     kernel = lower_tree(name, unit, self.layout, stored, self.scratch)
                 else:
@@ -332,18 +360,19 @@ class Planner:
             steps.extend(BindSize(n, self.layout.memory[n].name) for n in made if n in self.late_sizes)
         return steps
 
-    def _single(self, unit: Single, steps: list[Step], names: Names) -> None:
+    def _single(self, unit: Single, steps: list[Step]) -> None:
         first = unit.definitions[0]
         node = first.node
         assert node is not None
-        number = self.numbers[id(node)]
+        number = self.numbers.get(id(node), 0)
+        if first.kind == "control":
+            steps.extend(control_steps(self, node))
+            return
         if first.kind == "opaque":
             work = []
             for t in node.op.work(*(a.type for a in node.args), **node.attrs):
-                w = Memory(self.names.fresh(f"{first.name}_work"), t)
-                self.buffers[w.name] = Buffer(w.name, t.dtype, t.shape, "arena")
-                work.append(w)
-            kernel = lower_opaque(names.fresh(f"{node.op.name}_{first.name}"), unit.definitions, self.layout, work, number)
+                work.append(Memory(self.scratch_buffer(f"{first.name}_work", t), t))
+            kernel = lower_opaque(self.kernel_names.fresh(f"{node.op.name}_{first.name}"), unit.definitions, self.layout, work, number)
             steps.append(Launch(kernel, tuple(self.views.get(p.name, p.name) for p in kernel.params)))
             return
         operands: list[Any] = []
@@ -362,6 +391,18 @@ class Planner:
         named = sorted({n for o in operands if isinstance(o, tuple) for x in o[1].shape for n in sizes.names(x)} | {n for _, t in results for x in t.shape for n in sizes.names(x)} | _attr_names(node.attrs))
         self.host.append(HostWork(node.op, node.attrs, tuple(operands), tuple(results), tuple(named), number))
         steps.append(HostCall(len(self.host) - 1, number, tuple(buffers), tuple(sizes.named(n) for n in named)))
+
+    def scratch_buffer(self, name: str, type: Type) -> str:
+        """A new buffer for an intermediate."""
+        name = self.names.fresh(name)
+        late = {n for d in type.shape for n in sizes.names(d)} & self.late_sizes
+        self.buffers[name] = Buffer(name, type.dtype, type.shape, "heap" if late else "arena")
+        return name
+
+    def buffer_of(self, value: Value) -> str:
+        """The buffer that a value of the graph is in."""
+        name = self.layout.memory[value.name].name
+        return self.views.get(name, name)
 
     # ----------------------------------------------------------------------------------------- finish
     def _finish(self, steps: list[Step], results: list[tuple[str, Type]], in_place: set[str]) -> Plan:

@@ -1,0 +1,130 @@
+"""Control flow: branches and loops of a graph as steps of the program, their nested graphs planned like the graph itself.
+
+In: a node with nested graphs (`ops.control`), whose operands are all in memory. Out: steps. What a loop carries has a buffer that every
+iteration reads and, at its end, overwrites.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tapejit.core import dtypes
+from tapejit.core.sizes import Dim
+from tapejit.core.types import Type
+from tapejit.ir.graph import Graph, Literal, Node, Operand
+from tapejit.loops import expr
+from tapejit.loops.expr import Const, Expr, Load, Var
+from tapejit.loops.nest import For, Kernel, Param, Stmt, Store
+from tapejit.loops.program import Branch, Copy, Launch, Repeat, Step
+from tapejit.ops import control
+from tapejit.schedule.define import Definition
+
+if TYPE_CHECKING:
+    from tapejit.schedule.plan import Planner
+
+COUNT = Type(dtypes.int64)
+
+
+def control_steps(planner: Planner, node: Node) -> list[Step]:
+    """The steps that compute the results of `node`."""
+    if node.op is control.cond:
+        return _branch(planner, node)
+    if node.op is control.while_loop:
+        return _while(planner, node)
+    if node.op is control.scan:
+        return _scan(planner, node)
+    raise NotImplementedError(f"{node.op.name} in a compiled function")
+
+
+def _operands(planner: Planner, args: tuple[Operand, ...], steps: list[Step]) -> list[str]:
+    """A buffer per operand; literals get one of their own."""
+    out = []
+    for a in args:
+        if isinstance(a, Literal):
+            name = planner.scratch_buffer("literal", a.type)
+            steps.append(_launch(planner, "set_literal", [Store(name, (), expr.as_expr(a.value, a.dtype))], [(name, a.type, "out")]))
+            out.append(name)
+        else:
+            out.append(planner.buffer_of(a))
+    return out
+
+
+def _launch(planner: Planner, name: str, body: list[Stmt], params: list[tuple[str, Type, Any]], sizes: tuple[str, ...] = ()) -> Launch:
+    kernel = Kernel(planner.kernel_names.fresh(name), tuple(Param(n, t.dtype, t.shape, m) for n, t, m in params), sizes, tuple(body))
+    return Launch(kernel, tuple(n for n, _, _ in params))
+
+
+def _branch(planner: Planner, node: Node) -> list[Step]:
+    steps: list[Step] = []
+    pred, *captures = _operands(planner, node.args, steps)
+    results = [planner.buffer_of(o) for o in node.outs]
+
+    def arm(graph: Graph) -> tuple[Step, ...]:
+        return tuple(planner.nested(graph, dict(zip((p.name for p in graph.params), captures, strict=True)), results))
+
+    return [*steps, Branch(pred, arm(node.attrs["then"]), arm(node.attrs["otherwise"]))]
+
+
+def _named(graph: Graph, buffers: list[Any]) -> dict[str, Any]:
+    return dict(zip((p.name for p in graph.params), buffers, strict=True))
+
+
+def _while(planner: Planner, node: Node) -> list[Step]:
+    steps: list[Step] = []
+    operands = _operands(planner, node.args, steps)
+    carried, test, body = node.attrs["carried"], node.attrs["test"], node.attrs["body"]
+    results = [planner.buffer_of(o) for o in node.outs]
+    state, count = results[:carried], results[carried]
+    steps += [Copy(s, o) for s, o in zip(state, operands[:carried], strict=True)]
+    steps.append(_launch(planner, "start_count", [Store(count, (), Const(dtypes.int64, 0))], [(count, COUNT, "out")]))
+    going = planner.scratch_buffer("going", Type(dtypes.bool_))
+    after = [planner.scratch_buffer(f"next_{p.name}", p.type) for p in body.params[:carried]]
+    given = [*state, *operands[carried:]]
+    tested = planner.nested(test, _named(test, given), [going])
+    inner = planner.nested(body, _named(body, given), after)
+    inner += [Copy(s, n) for s, n in zip(state, after, strict=True)]
+    inner.append(_launch(planner, "count_up", [Store(count, (), Const(dtypes.int64, 1), "add")], [(count, COUNT, "inout")]))
+    return [*steps, Repeat(tuple(tested), going, tuple(inner))]
+
+
+def _scan(planner: Planner, node: Node) -> list[Step]:
+    steps: list[Step] = []
+    operands = _operands(planner, node.args, steps)
+    body, carried, scanned, length = (node.attrs[k] for k in ("body", "carried", "scanned", "length"))
+    results = [planner.buffer_of(o) for o in node.outs]
+    state, stacked = results[:carried], results[carried:]
+    steps += [Copy(s, o) for s, o in zip(state, operands[:carried], strict=True)]
+    step, going = planner.scratch_buffer("step", COUNT), planner.scratch_buffer("going", Type(dtypes.bool_))
+    steps.append(_launch(planner, "start_step", [Store(step, (), Const(dtypes.int64, 0))], [(step, COUNT, "out")]))
+    total = expr.of_dim(length)
+    at: Expr = Load(dtypes.int64, step, ())
+    row = total - 1 - at if node.attrs.get("reverse") else at
+    size_names = tuple(sorted({x.name for x in expr.walk(total) if isinstance(x, Var)}))
+    test = _launch(planner, "more_steps", [Store(going, (), at < total)], [(step, COUNT, "in"), (going, Type(dtypes.bool_), "out")], size_names)
+    given: list[Any] = list(state)
+    for p, buffer in zip(body.params[carried : carried + scanned], operands[carried : carried + scanned], strict=True):
+        index = planner.definitions.index(p.type.shape)
+        given.append(Definition(p.name, p.type, "pointwise", index, Load(p.type.dtype, buffer, (row, *index)), inline=True))
+    given += operands[carried + scanned :]
+    after = [planner.scratch_buffer(f"next_{r.name}", r.type) for r in body.results]
+    inner = planner.nested(body, _named(body, given), after)
+    inner += [Copy(s, n) for s, n in zip(state, after[:carried], strict=True)]
+    for out, new, r in zip(stacked, after[carried:], body.results[carried:], strict=True):
+        inner.append(_put_row(planner, out, new, r.type, length, row, step, size_names))
+    inner.append(_launch(planner, "next_step", [Store(step, (), Const(dtypes.int64, 1), "add")], [(step, COUNT, "inout")]))
+    return [*steps, Repeat((test,), going, tuple(inner))]
+
+
+def _put_row(planner: Planner, out: str, new: str, type: Type, length: Dim, row: Expr, step: str, size_names: tuple[str, ...]) -> Step:
+    """`out[row] = new`."""
+    index = planner.definitions.index(type.shape)
+    body: Stmt = Store(out, (row, *index), Load(type.dtype, new, index))
+    for i, d in reversed(list(zip(index, type.shape, strict=True))):
+        if isinstance(i, Var):
+            body = For(i.name, d, "serial", (body,))
+    named = {n for d in type.shape for n in _names(d)} | set(size_names)
+    return _launch(planner, "put_row", [body], [(new, type, "in"), (step, COUNT, "in"), (out, type.with_shape((length, *type.shape)), "out")], tuple(sorted(named)))
+
+
+def _names(d: Dim) -> set[str]:
+    return {x.name for x in expr.walk(expr.of_dim(d)) if isinstance(x, Var)}
