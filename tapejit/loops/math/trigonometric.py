@@ -150,7 +150,7 @@ def atan2(y: real, x: real):
     top = b if steep else a
     bottom = a if steep else b
     ratio = 1.0 if top == bottom else top / bottom
-    t = 0.0 if bottom == 0.0 else ratio
+    t = 0.0 if bottom == 0.0 and top == 0.0 else ratio
     z = t * t
     low = half_pi_low(x)
     w = fma(atan_tail(z), z * t, t)
