@@ -7,22 +7,31 @@ and `gradient` is a line of the graph, which the pass `differentiate` opens out.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
-from tapejit.core import places
+import numpy as np
+import optree
+
+from tapejit.core import places, sizes
 from tapejit.core.sizes import Dim
-from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir import structure
-from tapejit.ir.graph import Value
+from tapejit.ir.graph import Graph, Node, Value
+from tapejit.ir.names import Names, identifier
 from tapejit.ir.op import Op, thread
-from tapejit.ops.elementwise import ones_like, zeros_like
+from tapejit.ops.broadcasting import broadcast_to
+from tapejit.ops.elementwise import full, ones_like, zeros_like
+from tapejit.ops.joining import stack
+from tapejit.ops.shapes import reshape
+from tapejit.passes.differentiate import Differentiator
 from tapejit.record.recorder import Recorder, SymbolicTensor
-from tapejit.record.sweep import Record, connected, sweep
+from tapejit.record.source import name_at
+from tapejit.record.sweep import Record, sweep
 from tapejit.tensor import EagerTensor, GraphTensor, Tensor, convert_to_tensor
-from tapejit.variable import Variable, paused_tapes
+from tapejit.variable import Variable
 
 _log = logging.getLogger("tapejit")
 
@@ -49,6 +58,10 @@ class GradientTape:
         self._watched_variables: dict[int, Variable] = {}  # by reading or by `watch`
         self._recording = self._entered = self._used = False
         self._traced: _Traced | None = None
+        self._name = ""
+        if thread.recorder is not None:
+            frame = places.user_frame(2)
+            self._name = name_at(frame.f_code, frame.f_lasti).base if frame is not None else ""
 
     # ----------------------------------------------------------------------------------- recording
     def __enter__(self) -> GradientTape:
@@ -56,8 +69,8 @@ class GradientTape:
             raise ValueError(places.with_place("Tape is still recording, This can happen if you try to re-enter an already-active tape."))
         self._entered = True
         recorder = thread.recorder
-        if recorder is not None and self._traced is None:
-            self._traced = _Traced(recorder)
+        if recorder is not None and (self._traced is None or self._traced.root() is not recorder.root):
+            self._traced = _Traced(recorder, self._name)
         self._start()
         return self
 
@@ -89,6 +102,8 @@ class GradientTape:
 
     def saw(self, variable: Variable, value: Any) -> None:
         """Called when a variable is read while the tape is active; `value` is the tensor read, None while tracing."""
+        if value is None and self._traced is None:
+            return  # an eager tape around a function being traced sees the call, not what is in it
         key = id(variable)
         if key not in self._watched_variables:
             if not (self._watch_accessed and variable._trainable):
@@ -103,7 +118,7 @@ class GradientTape:
     def watch(self, tensor: Any) -> None:
         """Follow a tensor or variable, or a nested structure of them, from here on. ValueError for anything else."""
         if not self._entered:
-            raise RuntimeError(places.with_place("tape.watch before the tape is entered has nothing to record; call it inside `with tf.GradientTape() as tape:`"))
+            raise AttributeError(places.with_place("tape.watch before the tape is entered has nothing to record; call it inside `with tf.GradientTape() as tape:`"))
         for x in _flatten(tensor):
             if isinstance(x, Variable):
                 self._warn_unless_float(x)
@@ -112,18 +127,17 @@ class GradientTape:
                     self._traced.watch_cell(thread.recorder, x)
             elif isinstance(x, Tensor):
                 self._warn_unless_float(x)
-                if isinstance(x, SymbolicTensor):
-                    if self._traced is not None:
-                        self._traced.watch(x)
-                else:
-                    if self._traced is not None and thread.recorder is not None:
-                        self._traced.watch_captured(thread.recorder, x)
+                if thread.recorder is None:
                     self._active[id(x)] = x
+                elif self._traced is not None:
+                    self._traced.watch(x)
             else:
                 raise ValueError(places.with_place(f"Passed in object {x} of type {type(x).__name__!r}, not tf.Tensor or tf.Variable or ExtensionType."))
 
     def _warn_unless_float(self, x: Any) -> None:
-        if not x.dtype.differentiable:
+        global _integers_watched
+        if not x.dtype.differentiable and _integers_watched < 5:
+            _integers_watched += 1
             _log.warning("The dtype of the watched tensor must be floating (e.g. tf.float32), got %r", x.dtype)
 
     @contextmanager
@@ -146,7 +160,7 @@ class GradientTape:
         self._records, self._active, self._reads, self._watched_variables = [], {}, {}, {}
         if self._traced is not None and thread.recorder is not None:
             self._stop()
-            self._traced = _Traced(thread.recorder)
+            self._traced = _Traced(thread.recorder, self._name)
             self._start()
 
     def watched_variables(self) -> tuple[Variable, ...]:
@@ -162,119 +176,349 @@ class GradientTape:
         RuntimeError for a second call on a tape that is not persistent, TypeError for a target that is no tensor,
         LookupError for an op without a gradient on the way.
         """
-        try:
-            zero = UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
-        except ValueError:
-            raise ValueError(places.with_place(f"Unknown value for unconnected_gradients: {unconnected_gradients!r}")) from None
-        if self._used and not self._persistent:
-            raise RuntimeError(places.with_place("A non-persistent GradientTape can only be used to compute one set of gradients (or jacobians); write tf.GradientTape(persistent=True)"))
+        zero = _zeros_asked(unconnected_gradients)
+        self._use("gradients")
         targets, listed = self._checked(target, "target"), self._checked(sources, "sources")
+        self._leave("gradient")
+        found = self._find(targets, self._seeds(targets, output_gradients), listed)
+        if zero:
+            found = [zeros_like(_value(s)) if g is None else g for g, s in zip(found, listed, strict=True)]
+        self._release()
+        return _unflatten(sources, found)
+
+    def jacobian(
+        self,
+        target: Any,
+        sources: Any,
+        unconnected_gradients: Any = UnconnectedGradients.NONE,
+        parallel_iterations: int | None = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """Gradients of every element of `target`, one tensor of shape target.shape + source.shape per source; None where unconnected.
+
+        RuntimeError for a second call on a tape that is not persistent, or with `experimental_use_pfor=False` for any such tape outside a
+        traced function; TypeError for a target that is no tensor.
+        """
+        zero = _zeros_asked(unconnected_gradients)
+        if not experimental_use_pfor and not self._persistent and thread.recorder is None:
+            raise RuntimeError(
+                places.with_place(
+                    "GradientTape must be created with persistent=True to compute the jacobian with eager execution enabled and with  experimental_use_pfor set to False."
+                )
+            )
+        self._use("gradients")
+        (head,) = self._checked_single(target, "jacobian")
+        listed = self._checked(sources, "sources")
+        self._leave("jacobian")
+        dims = head.dims
+        count = sizes.product(dims)
+        if not isinstance(count, int):
+            raise NotImplementedError(
+                places.with_place(f"tape.jacobian of a target whose size is open ({', '.join(map(str, dims))}); fix its sizes with tf.ensure_shape or input_signature")
+            )
+        rows = [self._find([head], [_one_hot(k, count, head)], listed) for k in range(count)]
+        found: list[Any] = []
+        for k, s in enumerate(listed):
+            parts = [row[k] for row in rows]
+            if count and any(p is not None for p in parts):
+                parts = [zeros_like(_value(s)) if p is None else _dense(p) for p in parts]
+                found.append(reshape(stack(*parts, axis=0), shape=(*dims, *s.dims)))
+            elif zero or (not count and self._find([head], [None], [s])[0] is not None):
+                found.append(_zeros((*dims, *s.dims), s))
+            else:
+                found.append(None)
+        self._release()
+        return _unflatten(sources, found)
+
+    def batch_jacobian(
+        self,
+        target: Any,
+        source: Any,
+        unconnected_gradients: Any = UnconnectedGradients.NONE,
+        parallel_iterations: int | None = None,
+        experimental_use_pfor: bool = True,
+    ) -> Any:
+        """Gradients of `target[i]` with respect to `source[i]` for each i of the first axis: shape [b, *target.shape[1:], *source.shape[1:]].
+
+        ValueError unless both have rank 2 or more and the same first size. Zeros where the source is not connected. `target[i]` must not
+        depend on `source[j]` for other j. RuntimeError as for `jacobian`.
+        """
+        _zeros_asked(unconnected_gradients)
+        if not experimental_use_pfor and not self._persistent and thread.recorder is None:
+            raise RuntimeError(
+                places.with_place(
+                    "GradientTape must be created with persistent=True to compute the batch_jacobian with eager execution enabled and with  experimental_use_pfor set to False."
+                )
+            )
+        self._use("gradients")
+        (head,), (s,) = self._checked_single(target, "batch_jacobian"), self._checked_single(source, "batch_jacobian")
+        for x in (head, s):
+            if len(x.dims) < 2:
+                raise ValueError(places.with_place(f"Shape {_shown(x.dims)} must have rank at least 2"))
+        if isinstance(head.dims[0], int) and isinstance(s.dims[0], int) and head.dims[0] != s.dims[0]:
+            raise ValueError(
+                places.with_place(f"Need first dimension of target shape ({_shown(head.dims)}) and source shape ({_shown(s.dims)}) to match.")
+            )
+        self._leave("batch_jacobian")
+        batch, inner = head.dims[0], head.dims[1:]
+        count = sizes.product(inner)
+        if not isinstance(count, int):
+            raise NotImplementedError(places.with_place(f"tape.batch_jacobian of a target with open inner sizes {_shown(head.dims)}; only the first size may be open"))
+        rows: list[Any] = []
+        for k in range(count):
+            (g,) = self._find([head], [_one_hot(k, count, head, inner)], [s])
+            rows.append(zeros_like(_value(s)) if g is None else _dense(g))
+        shape = (batch, *inner, *s.dims[1:])
+        out = reshape(stack(*rows, axis=1), shape=shape) if rows else _zeros(shape, s)
+        self._release()
+        return out
+
+    # ------------------------------------------------------------------------------ what they share
+    def _use(self, what: str) -> None:
+        if self._used and not self._persistent:
+            raise RuntimeError(
+                places.with_place(
+                    "A non-persistent GradientTape can only be used to compute one set of gradients (or jacobians); write tf.GradientTape(persistent=True)"
+                )
+            )
+
+    def _leave(self, method: str) -> None:
+        """A tape that is asked inside its context stops recording, unless it is persistent."""
         if self._recording:
             if self._persistent:
-                _warn_once("Calling GradientTape.gradient on a persistent tape inside its context is significantly less efficient than calling it outside the context.")
+                _warn_once(f"Calling GradientTape.{method} on a persistent tape inside its context is significantly less efficient than calling it outside the context.")
             else:
                 self._stop()
         self._used = True
-        seeds = self._seeds(targets, output_gradients)
-        found = self._find(targets, seeds, listed)
-        if zero:
-            found = [zeros_like(_dense(s)) if g is None else g for g, s in zip(found, listed, strict=True)]
+
+    def _release(self) -> None:
         if not self._persistent:
             self._records, self._active, self._reads = [], {}, {}
-        return _unflatten(sources, found)
 
     def _checked(self, structure_: Any, what: str) -> list[Any]:
         if structure_ is None and what == "target":
             raise TypeError(
-                places.with_place("Argument `target` should be a list or nested structure of Tensors, Variables or CompositeTensors to be differentiated, but received None.")
+                places.with_place(
+                    "Argument `target` should be a list or nested structure of Tensors, Variables or CompositeTensors to be differentiated, but received None."
+                )
             )
-        out = [x.values if isinstance(x, IndexedSlices) and what == "target" else x for x in _flatten(structure_)]
+        out = [x.to_tensor() if hasattr(x, "to_tensor") else x for x in _flatten(structure_)]
         for x in out:
             if not isinstance(x, Tensor | Variable):
-                raise TypeError(places.with_place(f"tape.gradient: every element of `{what}` must be a tf.Tensor or tf.Variable, got {x!r} of type {type(x).__name__}"))
+                raise TypeError(
+                    places.with_place(f"tape.gradient: every element of `{what}` must be a tf.Tensor or tf.Variable, got {x!r} of type {type(x).__name__}")
+                )
+            if isinstance(x, SymbolicTensor) and thread.recorder is None:
+                x.carry_out(structure.gradient, (), {})
         return out
+
+    def _checked_single(self, x: Any, method: str) -> list[Any]:
+        if not isinstance(x, Tensor | Variable):
+            raise TypeError(places.with_place(f"tape.{method} takes one tf.Tensor or tf.Variable, got {x!r} of type {type(x).__name__}"))
+        return self._checked(x, "target")
 
     def _seeds(self, targets: list[Any], output_gradients: Any) -> list[Any]:
         if output_gradients is None:
             return [None] * len(targets)
         given = _flatten(output_gradients) if len(targets) != 1 or isinstance(output_gradients, list | tuple | dict) else [output_gradients]
+        if len(targets) == 1 and len(given) != 1 and not any(isinstance(g, Tensor | Variable) for g in given):
+            given = [output_gradients]  # the elements of one gradient as a list of numbers
         if len(given) != len(targets):
             raise ValueError(places.with_place(f"tape.gradient: {len(targets)} targets need {len(targets)} output_gradients, got {len(given)}"))
         seeds = []
         for k, (t, g) in enumerate(zip(targets, given, strict=True)):
             g = None if g is None else convert_to_tensor(g) if hasattr(g, "dims") else convert_to_tensor(g, t.dtype)
-            if g is not None and g.dims != t.dims:
-                raise ValueError(places.with_place(f"tape.gradient: output gradient {k} has shape {list(map(str, g.dims))}, its target {list(map(str, t.dims))}"))
+            if g is not None:
+                if g.dtype is not t.dtype:
+                    raise ValueError(places.with_place(f"tape.gradient: output gradient {k} has dtype {g.dtype.name}, its target {t.dtype.name}"))
+                if len(g.dims) != len(t.dims) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(g.dims, t.dims, strict=True)):
+                    raise ValueError(places.with_place(f"tape.gradient: output gradient {k} has shape {_shown(g.dims)}, its target {_shown(t.dims)}"))
             seeds.append(g)
         return seeds
 
     def _find(self, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
-        if self._traced is not None and thread.recorder is not None:
-            return self._traced.gradient(thread.recorder, targets, seeds, sources)
+        """Gradients with respect to a list of sources; None where unconnected."""
+        recorder = thread.recorder
+        if recorder is not None:
+            if self._traced is None:
+                raise RuntimeError(places.with_place("this tape recorded nothing of the function being traced: enter it inside the function"))
+            return self._traced.gradient(recorder, targets, seeds, sources)
         # a variable as a target or source stands for every value it had when it was read on this tape
         expanded: list[Any] = []
         spans: list[tuple[int, int]] = []
         for s in sources:
-            values = self._values_of(s)
+            if isinstance(s, Variable):
+                values = self._reads[id(s)][1] if id(s) in self._reads else []
+            else:
+                values = [s] if id(s) in self._active else []
             spans.append((len(expanded), len(values)))
             expanded.extend(values)
         heads = [(t._value if isinstance(t, Variable) else t) for t in targets]
         given = [ones_like(t) if g is None else g for t, g in zip(heads, seeds, strict=True)]
-        read = frozenset(id(v) for s in sources if isinstance(s, Variable) for v in self._values_of(s))
-        grads = sweep(self._records, heads, given, expanded, sparse=(read, IndexedSlices))
+        grads = sweep(self._records, heads, given, expanded)
         out = []
         for s, (start, count) in zip(sources, spans, strict=True):
             parts = [g for g in grads[start : start + count] if g is not None]
-            own = [g for t, g in zip(targets, given, strict=True) if t is s and isinstance(s, Variable) and not any(t._value is e for e in expanded)]
+            if isinstance(s, Variable) and s.dtype.differentiable:
+                own = expanded[start : start + count]
+                parts += [g for t, g in zip(targets, given, strict=True) if t is s and not any(t._value is e for e in own)]
             total = None
-            for g in parts + own:
+            for g in parts:
                 total = g if total is None else total + g
             out.append(total)
         return out
 
-    def _values_of(self, source: Any) -> list[Any]:
-        if isinstance(source, Variable):
-            return self._reads[id(source)][1] if id(source) in self._reads else []
-        return [source]
-
 
 class _Traced:
-    """What a tape keeps while a function is traced: its name in the graph, and the lines it watches."""
+    """What a tape keeps while a function is traced: its name in the graph, and the cells it watches."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        root = recorder.root
-        self.name = root.builder.names.fresh("tape_" if False else "grad_tape")
-        self.cells: dict[str, Variable] = {}
+    def __init__(self, recorder: Recorder, base: str) -> None:
+        self.root = weakref.ref(recorder.root)
+        self.name = recorder.root.builder.names.fresh(base or "tape")
+        self._cells: set[str] = set()
+
+    def _emit(self, recorder: Recorder, op: Op, args: tuple[Value, ...], attrs: dict[str, Any]) -> None:
+        recorder.builder.emit(op, args, {"tape": self.name, **attrs}, place=places.here(3), tapes=recorder.tapes)
 
     def watch_cell(self, recorder: Recorder, variable: Variable) -> None:
-        cell = recorder.cell(variable, variable._name, variable.cell_type())
-        if cell not in self.cells:
-            self.cells[cell] = variable
-            recorder.builder.emit(structure.watch, (), {"tape": self.name, "cell": cell}, place=places.here(2), tapes=recorder.tapes)
+        cell = _cell(recorder, variable)
+        if cell not in self._cells:
+            self._cells.add(cell)
+            self._emit(recorder, structure.watch, (), {"cell": cell})
 
-    def watch(self, x: SymbolicTensor) -> None:
-        recorder = thread.recorder or x.recorder
-        recorder.builder.emit(structure.watch, (x.value,), {"tape": self.name}, place=places.here(2), tapes=recorder.tapes)
-
-    def watch_captured(self, recorder: Recorder, x: EagerTensor) -> None:
-        value = recorder.capture(x, x, "tensor")
-        recorder.builder.emit(structure.watch, (value,), {"tape": self.name}, place=places.here(2), tapes=recorder.tapes)
+    def watch(self, x: Any) -> None:
+        recorder = thread.recorder
+        self._emit(recorder, structure.watch, (recorder.builder.literal(recorder.operand(x)),), {})
 
     def gradient(self, recorder: Recorder, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
         """Record the `gradient` line; sources it does not reach are None and left out of it."""
-        heads = [recorder.builder.literal(recorder.operand(t)) for t in targets]
-        keys: list[list[Any]] = []
-        named: list[int | str] = []
-        operands: list[Any] = list(heads)
-        reads = {s: [n.out for n in recorder.root.graph.walk() if n.op is structure.read and self.name in n.tapes and recorder.root.cells[n.attrs["cell"]] is s] for s in ()}
-        raise NotImplementedError(reads, keys, named, operands)
+        heads: list[Value] = []
+        given: list[Any] = []
+        for t, g in zip(targets, seeds, strict=True):
+            if isinstance(t, Variable):  # read once more for this tape: so it is one of the reads that stand for the variable
+                if not any(t is s for s in sources):
+                    continue
+                self.watch_cell(recorder, t)
+                heads.append(self._read(recorder, t))
+            else:
+                heads.append(recorder.builder.literal(recorder.operand(t)))
+            given.append(g)
+        keys = [_cell(recorder, s) if isinstance(s, Variable) else recorder.builder.literal(recorder.operand(s)) for s in sources]
+        hits = _shadow(recorder).connected(self.name, heads, keys)
+        wanted = [k for k, hit in zip(keys, hits, strict=True) if hit]
+        if not wanted:
+            return [None] * len(sources)
+        operands: list[Value] = list(heads)
+        listed: list[int | str] = []
+        types = []
+        for k in wanted:
+            if isinstance(k, str):
+                listed.append(f"state.{k}")
+                types.append(recorder.root.graph.cells[k])
+            else:
+                listed.append(len(operands))
+                operands.append(k)
+        positions: list[int | None] = []
+        for g in given:
+            positions.append(None if g is None else len(operands))
+            if g is not None:
+                operands.append(recorder.builder.literal(recorder.operand(g)))
+        attrs = {"tape": self.name, "targets": len(heads), "sources": tuple(listed), "seeds": tuple(positions), "cells": tuple(types)}
+        frame = places.user_frame(4)
+        place = places.place_of(frame.f_code, frame.f_lasti) if frame is not None else None
+        base = name_at(frame.f_code, frame.f_lasti).base if frame is not None else ""
+        outs = recorder.builder.emit(structure.gradient, tuple(operands), attrs, place=place, tapes=recorder.tapes, name=base or "gradient")
+        grads = iter(outs)
+        return [GraphTensor(next(grads), recorder) if hit else None for hit in hits]
+
+    def _read(self, recorder: Recorder, variable: Variable) -> Value:
+        tapes = (*recorder.tapes, self.name) if self.name not in recorder.tapes else recorder.tapes
+        attrs = {"cell": _cell(recorder, variable), "type": variable.cell_type()}
+        return recorder.builder.emit(structure.read, (), attrs, name=attrs["cell"], tapes=tapes, place=places.here(3))[0]
 
 
-def _dense(x: Any) -> Any:
+class _Shadow:
+    """A traced function's graph as the pass `differentiate` will see it, followed as far as it has been recorded.
+
+    The tapes ask it what is connected: where a tape recorded another one's gradient, only the lines of that sweep can tell.
+    """
+
+    def __init__(self, recorder: Recorder, outer: _Shadow | None) -> None:
+        self._body = recorder.graph.body
+        names = outer.at.builder.names if outer else Names()
+        self.at = Differentiator(Graph("shadow"), names, outer.at if outer else None)
+        self._last: Node | None = None
+
+    def follow(self) -> None:
+        """Take the lines recorded since the last time."""
+        new: list[Node] = []
+        for node in reversed(self._body):  # constants come in at the top, which no tape minds
+            if node is self._last:
+                break
+            new.append(node)
+        for node in reversed(new):
+            if node.op is structure.gradient and not node.tapes:
+                self.at.opaque(node)
+            else:
+                self.at.line(node)
+        if new:
+            self._last = new[0]
+
+
+_shadows: weakref.WeakKeyDictionary[Recorder, _Shadow] = weakref.WeakKeyDictionary()
+
+
+def _shadow_of(recorder: Recorder) -> _Shadow:
+    found = _shadows.get(recorder)
+    if found is None:
+        found = _shadows[recorder] = _Shadow(recorder, _shadow_of(recorder.outer) if recorder.outer is not None else None)
+    found.follow()
+    return found
+
+
+def _shadow(recorder: Recorder) -> Differentiator:
+    return _shadow_of(recorder).at
+
+
+def _cell(recorder: Recorder, variable: Variable) -> str:
+    return recorder.cell(variable, identifier(variable._name if variable._name != "Variable" else "variable"), variable.cell_type())
+
+
+def _value(x: Any) -> Any:
     return x._value if isinstance(x, Variable) else x
 
 
+def _dense(g: Any) -> Any:
+    return g.to_tensor() if hasattr(g, "to_tensor") else g
+
+
+def _zeros(shape: tuple[Dim, ...], like: Any) -> Any:
+    return full(shape=shape, value=0, dtype=like.dtype)
+
+
+def _one_hot(k: int, count: int, target: Any, inner: tuple[Dim, ...] | None = None) -> Any:
+    """The output gradient that picks element `k` of `count` of the target, or with `inner` of each slice along its first axis."""
+    flat = np.zeros(count, target.dtype.np)
+    flat[k] = 1
+    row = EagerTensor(flat.reshape([int(d) for d in (target.dims if inner is None else inner)]))
+    if inner is None:
+        return row
+    return broadcast_to(row, shape=target.dims)
+
+
+def _zeros_asked(unconnected_gradients: Any) -> bool:
+    try:
+        return UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
+    except ValueError:
+        raise ValueError(places.with_place(f"Unknown value for unconnected_gradients: {unconnected_gradients!r}")) from None
+
+
+def _shown(dims: tuple[Dim, ...]) -> str:
+    return f"({', '.join(map(str, dims))}{',' if len(dims) == 1 else ''})"
+
+
 _warned: set[str] = set()
+_integers_watched = 0  # the warning is given five times
 
 
 def _warn_once(message: str) -> None:
@@ -287,14 +531,10 @@ def _flatten(structure_: Any) -> list[Any]:
     """The leaves of nested lists, tuples and dicts (keys in order), with None kept as a leaf."""
     if isinstance(structure_, Tensor | Variable):
         return [structure_]
-    import optree
-
     return optree.tree_leaves(structure_, none_is_leaf=True)
 
 
 def _unflatten(like: Any, leaves: list[Any]) -> Any:
     if isinstance(like, Tensor | Variable):
         return leaves[0]
-    import optree
-
     return optree.tree_unflatten(optree.tree_structure(like, none_is_leaf=True), leaves)

@@ -9,7 +9,7 @@ import re
 from tapejit.core import dtypes
 from tapejit.ir.op import OPS
 
-_RESERVED = {"state", "const", "size", "dim", "inf", "nan", "tape", *keyword.kwlist, *dir(builtins), *dtypes.BY_SHORT}
+_RESERVED = {"state", "const", "size", "dim", "inf", "nan", *keyword.kwlist, *dir(builtins), *dtypes.BY_SHORT}
 
 
 def is_reserved(name: str) -> bool:

@@ -75,6 +75,7 @@ class Recorder:
             self.captured: dict[str, Any] = {}  # const name -> tensor or array
             self._by_identity: dict[int, str] = {}
             self._const_values: dict[str, Value] = {}
+            self._written: dict[int, Value] = {}
             self._size_count = 0
             self.keep: list[Any] = []  # objects whose identity is a key must live as long as the recorder
 
@@ -173,6 +174,19 @@ class Recorder:
         if array.size <= SMALL and dtype.kind != "c":
             return self.builder.emit(structure.constant, (), {"value": _nested(array, dtype), "dtype": dtype}, tapes=self.tapes, place=places.here(2))[0]
         return self.capture(np.array(array) if source is array else array, source if source is not None else array, "array")
+
+    def written_out(self, array: np.ndarray, identity: Any) -> Value:
+        """The one value that stands for a small tensor from outside, written out at the top of the graph: tapes know it by identity."""
+        root = self.root
+        value = root._written.get(id(identity))
+        if value is None:
+            dtype = dtypes.as_dtype(array.dtype)
+            attrs = {"value": _nested(array, dtype), "dtype": dtype}
+            (value,) = root.builder.emit(structure.constant, (), attrs, place=places.here(2))
+            root.graph.body.insert(0, root.graph.body.pop())  # where every nested graph sees it
+            root._written[id(identity)] = value
+            root.keep.append(identity)
+        return value
 
     def capture(self, held: Any, identity: Any, base: str) -> Value:
         """The value of `const.<name>` that stands for the tensor or array `held`; the same object is captured once."""
