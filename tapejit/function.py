@@ -292,7 +292,7 @@ class ConcreteFunction:
 
         def assign(cell: str, value: Operand) -> None:
             v = bound[cell]
-            recorder.assign(v, identifier(v._name), v.cell_type(), value)
+            recorder.assign(v, v.label(), v.cell_type(), value)
 
         def const(name: str) -> Operand:
             held = self.captured[name]

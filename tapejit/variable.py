@@ -25,6 +25,7 @@ from tapejit.ops.operand import Operand
 from tapejit.ops.shapes import reshape
 from tapejit.ops.slicing import numpy_key
 from tapejit.record.recorder import Recorder, recording
+from tapejit.record.source import name_at
 from tapejit.selection import gather, gather_nd, scattered
 from tapejit.tensor import EagerTensor, GraphTensor, Reference, convert_to_tensor, execute
 
@@ -74,7 +75,8 @@ class Variable(Operand):
         self._trainable = trainable is not False
         self._name = name or "Variable"
         self.constraint = constraint
-        self._created_at = places.here()
+        frame = places.user_frame()
+        self._created_at = None if frame is None else (frame.f_code, frame.f_lasti)
 
     # ---------------------------------------------------------------- what ops and recorders ask
     @property
@@ -102,6 +104,12 @@ class Variable(Operand):
         """This integer scalar as a dim."""
         return self.read_tensor().as_dim(base)
 
+    def label(self) -> str:
+        """The name of the cell in graphs: the variable's own, or what the user's source calls it where it is created."""
+        if self._name != "Variable" or self._created_at is None:
+            return identifier(self._name if self._name != "Variable" else "variable")
+        return identifier(name_at(*self._created_at).base or "variable")
+
     def cell_type(self) -> Type:
         """The type of the cell that stands for this variable in a graph."""
         return Type(self._dtype, self._value._array.shape)
@@ -109,7 +117,7 @@ class Variable(Operand):
     def enter_graph(self, recorder: Recorder) -> Any:
         for tape in thread.tapes:
             tape.saw(self, None)
-        return recorder.read(self, identifier(self._name if self._name != "Variable" else "variable"), self.cell_type())
+        return recorder.read(self, self.label(), self.cell_type())
 
     def carry_out(self, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         return execute(op, operands, attrs)
@@ -173,7 +181,7 @@ class Variable(Operand):
         recorder = thread.recorder
         if recorder is not None:
             self._check(getattr(value, "dims", np.shape(value) if not hasattr(value, "dims") else None), getattr(value, "dtype", None))
-            recorder.assign(self, identifier(self._name if self._name != "Variable" else "variable"), self.cell_type(), value)
+            recorder.assign(self, self.label(), self.cell_type(), value)
             return self
         if type(value) is not EagerTensor:
             value = self._converted(value)
