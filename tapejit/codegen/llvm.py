@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tapejit.codegen import numba
 from tapejit.codegen.llvm_host import HostPrinter
-from tapejit.codegen.llvm_kernel import print_kernel
+from tapejit.codegen.llvm_kernel import Promise, print_kernel
 from tapejit.codegen.llvm_text import Function, Module, symbol
 from tapejit.core.source import Source
 from tapejit.core.target import Target
@@ -29,7 +29,7 @@ def module(program: Program, target: Target, pool: bool = False) -> Source:
     text = Module()
     launches = _launches(program.steps)
     for kernel in program.kernels():
-        print_kernel(text, kernel, target, _aligned(program, kernel, launches))
+        print_kernel(text, kernel, target, _promises(program, kernel, launches))
     entry = symbol(program.name)
     host = Function(text, f"define i64 @{entry}(ptr nofree noundef %table) #0")
     HostPrinter(text, host, program, pool).write()
@@ -51,7 +51,18 @@ def _launches(steps: tuple[Step, ...]) -> list[Launch]:
     return found
 
 
-def _aligned(program: Program, kernel: Kernel, launches: list[Launch]) -> tuple[bool, ...]:
-    """Which parameters only ever get buffers of our own making, which begin at multiples of 64 bytes."""
+def _promises(program: Program, kernel: Kernel, launches: list[Launch]) -> tuple[Promise, ...]:
+    """What holds for each parameter at every launch."""
     used = [s.buffers for s in launches if s.kernel.name == kernel.name]
-    return tuple(all(program.buffers[names[k]].home in ("arena", "heap") for names in used) for k in range(len(kernel.params)))
+
+    def distinct(k: int, names: tuple[str, ...]) -> bool:
+        same = [p for p, name in zip(kernel.params, names) if name == names[k]]
+        return len(same) == 1 or all(p.mode == "in" for p in same)
+
+    return tuple(
+        Promise(
+            all(program.buffers[names[k]].home in ("arena", "heap") for names in used),
+            all(distinct(k, names) for names in used),
+        )
+        for k in range(len(kernel.params))
+    )

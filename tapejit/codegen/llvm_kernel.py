@@ -6,6 +6,8 @@ In: a `Kernel`; out: an internal function `i64 kernel(buffers, sizes, [error rec
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from tapejit.codegen.llvm_contract import KernelPrinter
 from tapejit.codegen.llvm_nest import INDEX
 from tapejit.codegen.llvm_text import Function, Module, Value
@@ -32,12 +34,22 @@ def function_name(kernel: Kernel) -> str:
     return f"kernel.{kernel.name}"
 
 
-def print_kernel(module: Module, kernel: Kernel, target: Target, aligned: tuple[bool, ...]) -> None:
-    """Add the kernel's function to the module; `aligned` says which buffers always begin at multiples of 64 bytes."""
+@dataclass(frozen=True)
+class Promise:
+    """What is known of the buffer that a parameter gets: whether it always begins at a multiple of 64 bytes, and whether its
+    memory is never that of another parameter too (but for parameters that are only read)."""
+
+    aligned: bool
+    distinct: bool
+
+
+def print_kernel(module: Module, kernel: Kernel, target: Target, promises: tuple[Promise, ...]) -> None:
+    """Add the kernel's function to the module."""
     parameters = []
-    for i, (p, wide) in enumerate(zip(kernel.params, aligned)):
+    for i, (p, promise) in enumerate(zip(kernel.params, promises)):
+        alone = " noalias" if promise.distinct else ""
         access = " readonly" if p.mode == "in" else ""
-        parameters.append(f"ptr noalias nofree noundef{access} captures(none) align {64 if wide else p.dtype.size} %p{i}")
+        parameters.append(f"ptr{alone} nofree noundef{access} captures(none) align {64 if promise.aligned else p.dtype.size} %p{i}")
     parameters += [f"i64 noundef %s{i}" for i in range(len(kernel.sizes))]
     if can_fail(kernel):
         parameters.append("ptr noalias captures(none) %error")

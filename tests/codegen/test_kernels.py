@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import mmap
+import sys
 
 import numpy as np
 import pytest
@@ -118,3 +121,29 @@ def test_text_for_a_processor_without_vectors_compiles() -> None:
 def test_text_says_what_sizes_are_constant() -> None:
     native = Native(program_of(expected("product_8_5_32")[0]))
     assert "icmp slt i64 %k.1, 5" in native.source.text
+
+
+def fenced(a: np.ndarray) -> np.ndarray:
+    """A copy of `a` that ends where memory that may not be touched begins."""
+    page = mmap.PAGESIZE
+    whole = max(1, -(-a.nbytes // page)) * page
+    region = mmap.mmap(-1, whole + page)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(region))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(base + whole), ctypes.c_size_t(page), 0) == 0
+    out = np.frombuffer(region, a.dtype, a.size, whole - a.nbytes).reshape(a.shape)
+    out[...] = a
+    return out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects pages the way Linux does")
+@pytest.mark.parametrize("bits", [256, 512])
+@pytest.mark.parametrize("name", [n for n in CASES if n.startswith("product") or n in ("pad", "softmax", "half", "strided")])
+def test_nothing_beyond_the_buffers_is_touched(name: str, bits: int) -> None:
+    here = host.target(threads=1)
+    if bits > here.vector_bits:
+        pytest.skip("the processor has narrower vectors")
+    kernel, named, before, want = expected(name)
+    got = {k: fenced(v) for k, v in before.items()}
+    assert Native(program_of(kernel), dataclasses.replace(here, vector_bits=bits))(got, named) == 0
+    same(got, want)

@@ -344,3 +344,24 @@ def test_what_has_no_native_code_is_named() -> None:
             llvm.module(program_of(kernel), Target())
     with pytest.raises(NotImplementedError, match="cuda"):
         llvm.module(program_of(kernel), Target("cuda"))
+
+
+def test_a_buffer_under_two_names_may_be_written_through_one() -> None:
+    text = """\
+def shift(x: f32[8], y: inout[f32[8]]):
+    for i in serial(7):
+        y[i + 1] = x[i] + y[i + 1]
+
+def step(x):
+    x: cell[f32[8]]
+    shift(x, x)
+"""
+    p = parser.program(text)
+    arrays = {"x": np.ones(8, "f4")}
+    want = {"x": np.ones(8, "f4")}
+    reference.run(p, want)
+    assert want["x"].tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    native = Native(p)
+    assert "noalias" not in native.source.text
+    assert native(arrays) == 0
+    np.testing.assert_array_equal(arrays["x"], want["x"])
