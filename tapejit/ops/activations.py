@@ -1,4 +1,4 @@
-"""Activation functions with kinks, as rows: at a kink the gradient is TensorFlow's (relu 0, elu 1, leaky_relu its slope).
+"""Activation functions with kinks, and the logistic loss, as rows: at a kink the gradient is TensorFlow's (relu 0, elu 1, leaky_relu its slope).
 
 Gradients ask the result rather than the operand where both say the same, so that the operand need not be kept.
 """
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.ops.elementwise import select, square, zeros_like
-from tapejit.ops.families import unary
+from tapejit.ops.elementwise import select, sigmoid, square, zeros_like
+from tapejit.ops.families import binary, unary
 
 # Klambauer et al., "Self-Normalizing Neural Networks" (2017)
 SELU_SCALE = 1.0507009873554804934193349852946
@@ -45,3 +45,9 @@ selu = unary(
 softsign = unary(
     "softsign", lambda x: x / (np.abs(x) + 1), "x / (abs(x) + 1)", lambda g, z, x: g / square(abs(x) + 1), wide=True, kinks=(0.0,)
 )
+
+# written so that small losses of confident predictions are not lost, which softplus(x) - x * y would
+sigmoid_cross_entropy = binary(
+    "sigmoid_cross_entropy", lambda x, y: np.maximum(x, 0) - x * y + np.log1p(np.exp(-np.abs(x))), "max(x, 0) - x * y + log1p(exp(-abs(x)))",
+    (lambda g, z, x, y: g * (sigmoid(x) - y), lambda g, z, x, y: -g * x), wide=True, doc="Cross entropy of probabilities y and logits x, one by one.",
+)  # fmt: skip
