@@ -16,7 +16,6 @@ import hashlib
 import os
 import struct
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -72,6 +71,8 @@ class Cache:
         content = _pack(name, payload)
         if self._off or len(content) > self.limit:
             return False
+        import tempfile
+
         path = self._path(key)
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)

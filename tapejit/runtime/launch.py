@@ -12,6 +12,7 @@ from tapejit.runtime.native import address, c, call, copy, i32, i64, stack, stat
 
 POOL = static(2048)  # POOL_BUCKETS pairs: bytes of a block, first free block (which begins with the address of the next)
 POOLED = static(8)  # bytes that lie there
+ARENAS = static(512)  # ARENA_LIMIT triples, shared by all plans: address, bytes, 1 while a call uses it, nothing
 HELD = 32  # bytes per cell while a call runs: array, fresh array or 0, its tensor, whether the array came from the spares
 
 
@@ -104,7 +105,7 @@ def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
                 c.Py_DecRef(i64[arrays + 8 * k])
     if i64[plan + at.ARENA_SLOT] >= 0:
         if kept:
-            i64[plan + at.ARENA_BUSY] = 0
+            i64[kept + 16] = 0
         else:
             c.free(i64[table + i64[plan + at.ARENA_SLOT]])
 
@@ -454,7 +455,7 @@ def pooled() -> int:
 
 
 def drain() -> int:
-    """Give the pool's memory back to the system."""
+    """Give the memory of the pool and of all arenas that no call uses back to the system."""
     bucket = POOL
     for _k in range(at.POOL_BUCKETS):
         while i64[bucket + 8] != 0:
@@ -464,32 +465,38 @@ def drain() -> int:
         i64[bucket] = 0
         bucket += 16
     i64[POOLED] = 0
+    arena = ARENAS
+    for _k in range(at.ARENA_LIMIT):
+        if i64[arena + 16] == 0:
+            c.free(i64[arena])
+            i64[arena] = 0
+            i64[arena + 8] = 0
+        arena += 32
     return 0
 
 
 def _take_arena(plan: int, table: int) -> int:
-    """Put the address of an arena into the table; 1 if it is the one that the plan keeps."""
+    """Put the address of an arena into the table; which of the kept ones it is, or 0 if it is to be freed.
+
+    The first that is free serves, and grows as needed: so steps that run one after the other all use the same memory, which the
+    processor's caches still hold, and only calls within calls and on other threads take more.
+    """
     size = (_size(i64[plan + at.ARENA_SIZE], table) + 127) & ~63
     slot = table + i64[plan + at.ARENA_SLOT]
-    if i64[plan + at.ARENA_BUSY]:
-        i64[slot] = c.aligned_alloc(64, size)
-        return 0
-    if size > i64[plan + at.ARENA_KEPT]:
-        c.free(i64[plan + at.ARENA])
-        i64[plan + at.ARENA] = c.aligned_alloc(64, size)
-        i64[plan + at.ARENA_KEPT] = size if i64[plan + at.ARENA] != 0 else 0
-    i64[slot] = i64[plan + at.ARENA]
-    if i64[slot] == 0:
-        return 0
-    i64[plan + at.ARENA_BUSY] = 1
-    return 1
-
-
-def free_arena(plan: int) -> int:
-    """Called when the plan dies."""
-    c.free(i64[plan + at.ARENA])
-    i64[plan + at.ARENA] = 0
-    i64[plan + at.ARENA_KEPT] = 0
+    arena = ARENAS
+    for _k in range(at.ARENA_LIMIT):
+        if i64[arena + 16] == 0:
+            if size > i64[arena + 8]:
+                c.free(i64[arena])
+                i64[arena] = c.aligned_alloc(64, size)
+                i64[arena + 8] = size if i64[arena] != 0 else 0
+            i64[slot] = i64[arena]
+            if i64[arena] == 0:
+                return 0
+            i64[arena + 16] = 1
+            return arena
+        arena += 32
+    i64[slot] = c.aligned_alloc(64, size)
     return 0
 
 

@@ -395,22 +395,11 @@ def _named(d: Size) -> Dim:
     return sizes.named(next(iter(found))) if len(found) == 1 else 0
 
 
-class _Arena:
-    """Frees the plan's arena when the launcher goes."""
-
-    def __init__(self, words: np.ndarray, free: int) -> None:
-        self.words, self.free = words, ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(free)
-
-    def __del__(self) -> None:
-        if not sys.is_finalizing():
-            self.free(self.words.ctypes.data)
-
-
 def _native(plan: Plan, fallback: Any, on_error: Any) -> Launcher:
     printer = _Printer(plan)
     error = np.zeros(at.ERROR_BYTES // 8, np.int64)
     words = printer.finish(printer.header(fallback, on_error, error, [None] * len(plan.cells)))
-    alive = (error, _Arena(words, _library().address("free_arena")), _library(), *printer.alive)
+    alive = (error, _library(), *printer.alive)
     # A builtin function keeps (and shows the garbage collector) its self and its module; the second is our list of what must live.
     call = _capi().PyCFunction_NewEx(ctypes.addressof(_definition()), words, alive)
     return Launcher(call, error, True, words[at.CALLS // 8 : at.CALLS // 8 + 1])
@@ -422,6 +411,6 @@ def pooled() -> int:
 
 
 def drain() -> None:
-    """Give the memory kept for large results back to the system."""
+    """Give the memory that is kept for large results and intermediates back to the system."""
     if supported() is None:
         _library()["drain"]()

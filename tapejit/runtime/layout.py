@@ -17,9 +17,6 @@ RESULT_COUNT = 64
 RESULTS = 72
 ARENA_SLOT = 80  # offset into the table, or -1: no arena
 ARENA_SIZE = 88  # address of the size that computes its bytes
-ARENA = 96  # address of the arena kept from call to call
-ARENA_KEPT = 104  # its bytes
-ARENA_BUSY = 112  # 1 while a call uses it
 ERROR_SLOT = 120  # offset into the table, or -1
 ERROR = 128  # address of ERROR_BYTES bytes, where a failing call leaves its error record
 TENSOR = 136  # the tensor class
@@ -81,6 +78,7 @@ RESULT, OBJECT_ITSELF, ARGUMENT, TUPLE, LIST, DICT = 1, 2, 3, 4, 5, 6
 
 ERROR_BYTES = 512
 RANK_LIMIT = 64  # NumPy's
+ARENA_LIMIT = 16  # how many arenas are kept from call to call
 POOL_LEAST = 4096  # bytes from which on arrays get memory from the pool
 POOL_BUCKETS = 128
 POOL_LIMIT = 512 * 2**20  # bytes that may lie in the pool unused

@@ -69,12 +69,10 @@ def resolve(name: str) -> int:
 def process(name: str) -> int:
     """Address of a C function of this process: Python's, or of a library that Python is linked with."""
     found = None
-    for library in (ctypes.pythonapi, *_more_libraries()):
-        try:
+    for library in (ctypes.pythonapi, *([] if hasattr(ctypes.pythonapi, name) else _more_libraries())):
+        if hasattr(library, name):
             found = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
             break
-        except AttributeError:
-            continue
     if not found and "llvmlite.binding" in sys.modules:
         found = binding().address_of_symbol(name)
     if not found:
