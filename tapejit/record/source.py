@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import linecache
 from types import CodeType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tapejit.core.places import Place, place_of
 
@@ -20,12 +20,15 @@ class Named(NamedTuple):
 
     base: str
     whole: bool
+    each: tuple[str, ...] = ()  # the names in `a, b = ...`, where one value is unpacked into several
 
 
 class _Region(NamedTuple):
     start: tuple[int, int]
     end: tuple[int, int]
     name: str
+    each: tuple[str, ...] = ()
+    step: bool = False  # what stands here is always a step of `name`, even all of it
 
 
 _regions: dict[str, list[_Region]] = {}
@@ -53,7 +56,7 @@ def _find(place: Place, position: tuple[int | None, int | None, int | None, int 
     for region in _regions[place.file]:
         if region.start <= start and end <= region.end and (best is None or region.start >= best.start):
             best = region
-    return _NONE if best is None else Named(best.name, (start, end) == (best.start, best.end))
+    return _NONE if best is None else Named(best.name, not best.step and (start, end) == (best.start, best.end), best.each)
 
 
 def _scan(source: str) -> list[_Region]:
@@ -69,10 +72,14 @@ def _scan(source: str) -> list[_Region]:
             if isinstance(value, ast.Tuple | ast.List) and len(value.elts) == len(target.elts):
                 for t, v in zip(target.elts, value.elts, strict=True):
                     add(t, v)
+            else:
+                region(value, "", each=tuple(_last_name(t) for t in target.elts))
             return
-        name = _last_name(target)
-        if name and value.end_lineno is not None and value.end_col_offset is not None:
-            out.append(_Region((value.lineno, value.col_offset), (value.end_lineno, value.end_col_offset), name))
+        region(value, _last_name(target))
+
+    def region(value: ast.expr, name: str, **more: Any) -> None:
+        if (name or more) and value.end_lineno is not None and value.end_col_offset is not None:
+            out.append(_Region((value.lineno, value.col_offset), (value.end_lineno, value.end_col_offset), name, **more))
 
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign):
@@ -80,9 +87,14 @@ def _scan(source: str) -> list[_Region]:
                 add(target, node.value)
         elif (isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None) or isinstance(node, ast.NamedExpr):
             add(node.target, node.value)
+        elif isinstance(node, ast.With):
+            for item in node.items:
+                if item.optional_vars is not None:
+                    add(item.optional_vars, item.context_expr)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.startswith("assign"):
+            region(node, _last_name(node.func.value), step=True)
             for value in node.args[:1]:
-                add(node.func.value, value)
+                region(value, _last_name(node.func.value), step=True)
     return out
 
 
