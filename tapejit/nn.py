@@ -132,8 +132,10 @@ def softsign(features: Any, name: str | None = None) -> Any:
 
 
 def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Any:
-    """x above 0, alpha * x below; the gradient at 0 is `alpha`."""
+    """x above 0, alpha * x below; the gradient at 0 is `alpha`, which is rounded to float32 whatever x is, as in TensorFlow."""
     x = convert_to_tensor(features)
+    if isinstance(alpha, float):
+        alpha = float(np.float32(alpha))
     if x.dtype.kind in "iu":
         x = _e.cast(x, dtype=dtypes.float32)
     return _e.select(x > 0, x, x * alpha)
@@ -146,11 +148,17 @@ def crelu(features: Any, axis: int = -1, name: str | None = None) -> Any:
 
 
 def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:
-    """x times the normal distribution function of x, or its approximation by tanh (Hendrycks & Gimpel, 2016)."""
+    """x times the normal distribution function of x, or its approximation by tanh (Hendrycks & Gimpel, 2016).
+
+    The constants 0.044715 and sqrt(2) are rounded to float32 whatever x is, as in TensorFlow.
+    """
     x = _floating(features, "gelu")
     if approximate:
-        return 0.5 * x * (1.0 + _e.tanh(0.7978845608028654 * (x + 0.044715 * (x * x * x))))
-    return 0.5 * x * (1.0 + erf(x * 0.7071067811865476))
+        return 0.5 * x * (1.0 + _e.tanh(0.7978845608028654 * (x + _CUBIC * (x * x * x))))
+    return 0.5 * x * (1.0 + erf(x / _ROOT_2))
+
+
+_CUBIC, _ROOT_2 = float(np.float32(0.044715)), float(np.float32(1.4142135623730951))
 
 
 def silu(features: Any, beta: Any = 1.0, name: str | None = None) -> Any:
