@@ -79,7 +79,7 @@ def compile(graph: Graph, timing: Timing | None = None) -> Compiled:
     """The native step of a traced graph."""
     timing = timing if timing is not None else Timing()
     target = host.target()
-    key = cache.key("step", __version__, target, printer.text(graph))
+    key = cache.key("step", __version__, cache.sources(), target, printer.text(graph))
     store = cache.default()
     found = _unpacked(store.lookup(key))
     if found is not None:

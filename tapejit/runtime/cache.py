@@ -12,6 +12,7 @@ Environment: `TAPEJIT_CACHE_DIR` (default: `tapejit` in the platform's cache fol
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import struct
@@ -187,6 +188,24 @@ _defaults: dict[tuple[str | None, str], Cache] = {}
 def key(*parts: object) -> str:
     """One string out of several things that must all agree; no two different lists of parts give the same one."""
     return "".join(f"{len(text)}:{text}" for text in map(str, parts))
+
+
+@functools.cache
+def sources() -> str:
+    """Changes when any file of this package does: what was compiled by other code than the present is no hit.
+
+    Sizes and times of the files, not their contents: about a millisecond.
+    """
+    found, folders = [], [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    while folders:
+        with os.scandir(folders.pop()) as items:
+            for item in items:
+                if item.is_dir() and not item.name.startswith(("__", ".")):
+                    folders.append(item.path)
+                elif item.name.endswith(".py"):
+                    stat = item.stat()
+                    found.append((item.path, stat.st_size, stat.st_mtime_ns))
+    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()
 
 
 def _platform_directory() -> Path:

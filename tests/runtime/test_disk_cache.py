@@ -142,6 +142,22 @@ def test_key_keeps_parts_apart():
     assert cache.key("a", "") != cache.key("a")
 
 
+def test_sources_change_with_any_file(tmp_path, monkeypatch):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    file = tmp_path / "deep" / "er" / "a.py"
+    file.write_text("x = 1\n")
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "runtime" / "cache.py"))
+    said = []
+    for text in ("x = 1\n", "x = 11\n", "x = 11\n"):
+        if file.read_text() != text:
+            file.write_text(text)
+        cache.sources.cache_clear()
+        said.append(cache.sources())
+    cache.sources.cache_clear()
+    assert said[0] != said[1]
+    assert said[1] == said[2]
+
+
 def _hammer(directory: str, seed: int, failures) -> None:
     c = Cache(directory, limit=60_000)
     for i in range(150):
