@@ -41,10 +41,10 @@ class Builder:
         attrs: dict[str, Any] | None = None,
         *,
         place: Place | None = None,
-        name: str = "",
+        name: str | tuple[str, ...] = "",
         tapes: tuple[str, ...] = (),
     ) -> tuple[Value, ...]:
-        """Add `op(*args, **attrs)`; returns its results. `name` is the base of their names, the op's by default.
+        """Add `op(*args, **attrs)`; returns its results. `name` is the base of their names, or one base for each; the op's by default.
 
         Raises what `op.infer` raises. Sizes that have to be equal and are not known to be become guards of the graph.
         """
@@ -59,7 +59,8 @@ class Builder:
             folded = self._folded(op, args, attrs, types)
             if folded is not None:
                 op, args, attrs = folded
-        outs = tuple(Value(self.names.fresh(name or op.name), t) for t in types)
+        bases = name if isinstance(name, tuple) else (name,) * len(types)
+        outs = tuple(Value(self.names.fresh(base or op.name), t) for base, t in zip(bases, types, strict=True))
         self.graph.body.append(Node(op, args, attrs, outs, place, tapes))
         self.graph.guards.extend(g for g in assumed if g not in self.graph.guards)
         written = [attrs["cell"]] if op is structure.assign else []
