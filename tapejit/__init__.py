@@ -23,6 +23,13 @@ from tapejit import errors  # noqa: F401
 from tapejit.casting import *  # noqa: F401, F403
 from tapejit.clipping import clip_by_global_norm, clip_by_norm, clip_by_value  # noqa: F401
 from tapejit import linalg, nn  # noqa: F401
+
+math.softmax, math.log_softmax, math.softsign = nn.softmax, nn.log_softmax, nn.softsign  # type: ignore[attr-defined]  # nn is written with math
+
 from tapejit.linalg import einsum, matmul, norm, tensordot  # noqa: F401
 
 newaxis = None
+from tapejit import debugging, nest  # noqa: F401
+from tapejit.debugging import Assert  # noqa: F401
+from tapejit.host import numpy_function, py_function  # noqa: F401
+from tapejit.output import print  # noqa: A004, F401

@@ -101,6 +101,8 @@ def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Any:
 
 def ensure_shape(x: Any, shape: Any, name: str | None = None) -> Any:
     """`x`, from here on known to have `shape` (None: any size). InvalidArgumentError if it has not."""
+    if hasattr(type(x), "shaped"):  # a result of tf.py_function
+        return x.shaped(shape)
     x = convert_to_tensor(x)
     wanted = TensorShape(shape)
     if wanted.rank is None:

@@ -61,7 +61,9 @@ class IndexedSlices:
     def to_tensor(self) -> Any:
         """The dense tensor. ValueError without a `dense_shape`."""
         if self._dense is None:
-            raise ValueError("Tensor conversion requested for IndexedSlices without dense_shape; give tf.IndexedSlices(values, indices, dense_shape)")
+            raise ValueError(
+                "Tensor conversion requested for IndexedSlices without dense_shape; give tf.IndexedSlices(values, indices, dense_shape)"
+            )
         return segment(self._values, self._indices, size=self._dense[0])
 
     def numpy(self) -> Any:
@@ -76,8 +78,14 @@ class IndexedSlices:
             if self._dense is not None and other._dense is not None:
                 for a, b in zip(self._dense, other._dense, strict=True):
                     sizes.unify(a, b)
-            indices = other._indices if other._indices.dtype is self._indices.dtype else convert_to_tensor(other._indices.numpy(), self._indices.dtype)
-            return IndexedSlices(concat(self._values, other._values, axis=0), concat(self._indices, indices, axis=0), self._dense or other._dense)
+            indices = (
+                other._indices
+                if other._indices.dtype is self._indices.dtype
+                else convert_to_tensor(other._indices.numpy(), self._indices.dtype)
+            )
+            return IndexedSlices(
+                concat(self._values, other._values, axis=0), concat(self._indices, indices, axis=0), self._dense or other._dense
+            )
         return self.to_tensor() + other
 
     def __radd__(self, other: Any) -> Any:
