@@ -150,15 +150,15 @@ def crelu(features: Any, axis: int = -1, name: str | None = None) -> Any:
 def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:
     """x times the normal distribution function of x, or its approximation by tanh (Hendrycks & Gimpel, 2016).
 
-    The constants 0.044715 and sqrt(2) are rounded to float32 whatever x is, as in TensorFlow.
+    The constants 0.044715 and sqrt(1/2) are rounded to float32 whatever x is, as in TensorFlow.
     """
     x = _floating(features, "gelu")
     if approximate:
         return 0.5 * x * (1.0 + _e.tanh(0.7978845608028654 * (x + _CUBIC * (x * x * x))))
-    return 0.5 * x * (1.0 + erf(x / _ROOT_2))
+    return 0.5 * x * (1.0 + erf(x * _HALF_ROOT))
 
 
-_CUBIC, _ROOT_2 = float(np.float32(0.044715)), float(np.float32(1.4142135623730951))
+_CUBIC, _HALF_ROOT = float(np.float32(0.044715)), float(np.float32(0.7071067811865476))
 
 
 def silu(features: Any, beta: Any = 1.0, name: str | None = None) -> Any:
