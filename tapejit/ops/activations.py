@@ -35,7 +35,7 @@ relu = unary(
 )
 relu6 = unary(
     "relu6", lambda x: np.clip(x, x.dtype.type(0), x.dtype.type(6)), "min(max(x, 0), 6)",
-    lambda g, z, x: select((z > 0) & (z < 6), g, zeros_like(g)), kinds="iuf", domain=(-2, 8), kinks=(0.0, 6.0),
+    lambda g, z, x: select((z > 0) & (z < 6), g, zeros_like(g)), kinds="iuf", domain=(-2, 8), kinks=(0.0, 6.0), wide=True,
 )  # fmt: skip
 elu = unary("elu", _elu, "expm1(x) if x < 0 else x", lambda g, z, x: select(z < 0, g * (z + 1), g), wide=True, kinks=(0.0,))
 selu = unary(

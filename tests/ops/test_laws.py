@@ -28,11 +28,19 @@ from tapejit.ops.samples import Draw
 from tapejit.schedule.define import Source
 
 # ops about cells, tapes, sizes and graphs have tests of their own
-LAWFUL = sorted(n for n, op in OPS.items() if type(op).samples is not Op.samples)
+LAWFUL = sorted(n for n, op in OPS.items() if type(op).samples is not Op.samples and any(True for _ in op.samples(Draw())))
 WITHOUT = {"read", "assign", "const", "constant", "dim", "watch", "gradient", "size_of"}
 SMALL = {dtypes.float16: 2e-3, dtypes.bfloat16: 1.6e-2}
 COMPUTED = (dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16, dtypes.int32, dtypes.int64, dtypes.uint8, dtypes.bool_)
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.5, 2.0, -2.5])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_cache(tmp_path_factory):
+    """Kept code is found by the text of its graph, which does not change when the kernel of an op does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAPEJIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def of(array):
@@ -84,7 +92,7 @@ def agree(got, wanted, what, scale=1.0):
 
 
 def test_every_op_has_samples():
-    assert set(OPS) - set(LAWFUL) <= WITHOUT | {
+    assert {n for n, op in OPS.items() if type(op).samples is Op.samples} <= WITHOUT | {
         n for n, op in OPS.items() if op.effect or not type(op).__module__.startswith("tapejit.ops")
     }
 
