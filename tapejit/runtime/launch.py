@@ -212,7 +212,7 @@ def _argument(plan: int, record: int, value: int, table: int, array: int) -> int
     if kind == at.SAME or i64[value + at.TYPE] != i64[wanted + at.TYPE]:
         return 0
     if kind == at.BITS:
-        return i64[value + 16] == i64[wanted + 16]
+        return i64[value + at.SCALAR_VALUE] == i64[wanted + at.SCALAR_VALUE]
     equal = c.PyObject_RichCompareBool(value, wanted, 2) & 0xFFFFFFFF
     if equal > 1:
         c.PyErr_Clear()
@@ -301,7 +301,7 @@ def _make_cells(plan: int, held: int, table: int) -> int:
             else:
                 fresh = 0
                 if i64[record + at.FIXED]:
-                    fresh = i64[i64[i64[plan + at.SPARES] + 24] + 8 * k]  # item k of a list
+                    fresh = i64[i64[i64[plan + at.SPARES] + at.LIST_ITEMS] + 8 * k]
                     if fresh == i64[plan + at.NONE]:
                         fresh = 0
                     elif _exclusive(plan, fresh):

@@ -67,24 +67,31 @@ def supported() -> str | None:
     if sys.platform == "win32":
         return "the native launcher calls aligned_alloc, which Windows does not have"
     probe = np.zeros((3, 5), np.float32)
-    words = (ctypes.c_int64 * 9).from_address(id(probe))
-    dims = (ctypes.c_int64 * 2).from_address(words[at.ARRAY_DIMS // 8])
-    view = probe[1:]
-    base = ctypes.c_int64.from_address(id(view) + at.ARRAY_BASE).value
-    found = (
-        ctypes.c_uint32.from_address(id(probe)).value + 1 == sys.getrefcount(probe),
-        words[at.TYPE // 8] == id(np.ndarray),
-        words[at.ARRAY_DATA // 8] == probe.ctypes.data,
+    view, alone, pair, number = probe[1:], [np.zeros(1)], ("a", "b"), 1.5
+
+    def word(thing: object, offset: int) -> int:
+        return ctypes.c_int64.from_address(id(thing) + offset).value
+
+    dims = word(probe, at.ARRAY_DIMS)
+    arrays = (
+        ctypes.c_uint32.from_address(id(alone[0]) + at.REFCOUNT).value == 1,
+        word(probe, at.TYPE) == id(np.ndarray),
+        word(probe, at.ARRAY_DATA) == probe.ctypes.data,
         ctypes.c_int32.from_address(id(probe) + at.ARRAY_RANK).value == 2,
-        tuple(dims) == (3, 5),
-        words[at.ARRAY_BASE // 8] == 0 and base == id(probe),
-        words[at.ARRAY_DESCR // 8] == id(probe.dtype),
+        tuple((ctypes.c_int64 * 2).from_address(dims)) == (3, 5),
+        word(probe, at.ARRAY_BASE) == 0 and word(view, at.ARRAY_BASE) == id(probe),
+        word(probe, at.ARRAY_DESCR) == id(probe.dtype),
         ctypes.c_int32.from_address(id(probe) + at.ARRAY_FLAGS).value & at.WRITABLE == at.WRITABLE,
     )
-    # the count is compared with `+ 1` because the argument of getrefcount is itself a reference in some versions
-    if not all(found[1:]):
+    if not all(arrays):
         return "arrays of this NumPy are not laid out as expected"
-    return None
+    others = (
+        [word(pair, at.TUPLE_ITEMS + 8 * k) for k in range(2)] == [id(x) for x in pair],
+        ctypes.c_int64.from_address(word(alone, at.LIST_ITEMS)).value == id(alone[0]),
+        [word(x, at.CONTAINER_SIZE) for x in (pair, alone, {"k": 1})] == [2, 1, 1],
+        ctypes.c_double.from_address(id(number) + at.SCALAR_VALUE).value == number,
+    )
+    return None if all(others) else "containers and numbers of this Python are not laid out as expected"
 
 
 # ------------------------------------------------------------------------------------------------ the native one
