@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import optree
 
+from tapejit import stages
 from tapejit.core import places, sizes
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim
@@ -550,6 +551,22 @@ class Function:
 
     def pretty_printed_concrete_signatures(self, verbose: bool = True) -> str:
         return "\n\n".join(c.pretty_printed_signature(verbose) for c in self._traces.values())
+
+    def show(self, stage: str = "traced") -> Any:
+        """The latest trace as text: "traced", "differentiated", "optimized", "kernels", "source" or "llvm"."""
+        return stages.show(self.latest().traced, stage)
+
+    def graph(self, stage: str = "traced") -> Graph:
+        """The latest trace as a graph: "traced", "differentiated" or "optimized"."""
+        return stages.graph(self.latest().traced, stage)
+
+    def latest(self) -> ConcreteFunction:
+        """The trace made last. ValueError if there is none and no signature to make one from."""
+        if self._traces:
+            return list(self._traces.values())[-1]
+        if self.input_signature is not None:
+            return self.get_concrete_function()
+        raise ValueError(places.with_place(f"{self.name} has not been traced yet; call it once, or {self.name}.get_concrete_function(...) with arguments or tf.TensorSpecs"))
 
     def concrete_functions(self) -> list[ConcreteFunction]:
         """All traces, in the order they were made."""
