@@ -157,13 +157,10 @@ def _literal(e: Const) -> str:
     return text if e.dtype.kind == "b" or e.dtype is dtypes.int64 else f"{e.dtype.short}({text})"
 
 
-def _inside(e: Expr) -> str:
-    text = expression(e)
-    return (
-        text
-        if isinstance(e, Const | Var | Load) or (text.endswith(")") and text.split("(")[0].isidentifier() and _closed(text))
-        else f"({text})"
-    )
+def _inside(e: Expr, text: str) -> str:
+    """The text of `e` as an operand, in parentheses where it needs them."""
+    whole = isinstance(e, Const | Var | Load) or (text.endswith(")") and text.split("(")[0].isidentifier() and _closed(text))
+    return text if whole else f"({text})"
 
 
 def _closed(text: str) -> bool:
@@ -179,18 +176,19 @@ def _closed(text: str) -> bool:
 def _call(e: Call) -> str:
     fn, args = e.fn, e.args
     kind = args[-1].dtype.kind
-    operands = [_inside(a) for a in args]
-    texts = ", ".join(expression(a) for a in args)
+    each = [expression(a) for a in args]  # each once: trees are deep
+    operands = [_inside(a, text) for a, text in zip(args, each)]
+    texts = ", ".join(each)
     if fn in _OPERATORS and not (kind == "b" and fn in ("add", "mul")):
         return f"{operands[0]} {_OPERATORS[fn]} {operands[1]}"
     if kind == "b" and fn in ("add", "mul", "min", "max"):
         return f"{operands[0]} {'|' if fn in ('add', 'max') else '&'} {operands[1]}"
     if fn in ("select", "guarded"):
-        return f"{operands[1]} if {expression(args[0])} else {operands[2]}"
+        return f"{operands[1]} if {each[0]} else {operands[2]}"
     if fn == "cast":
-        return _cast(args[0], e.dtype)
+        return f"{operands[0]} != 0" if e.dtype.kind == "b" else f"{_register(e.dtype)}({texts})"
     if fn == "bitcast":
-        return f"{expression(args[0]) if texts.endswith(')') else operands[0]}.view(np.{_numpy_name(e.dtype)})"
+        return f"{operands[0]}.view(np.{_numpy_name(e.dtype)})"
     if fn == "neg":
         return f"-{operands[0]}"
     if fn == "not":
@@ -206,7 +204,7 @@ def _call(e: Call) -> str:
     if fn in ("shl", "shr"):
         return f"{operands[0]} {'<<' if fn == 'shl' else '>>'} {operands[1]}" if _plain(e) else f"{fn}({texts}, {e.dtype.bits})"
     if fn == "mulhi_u32":
-        return _mulhi(args)
+        return f"(np.uint64({each[0]}) * np.uint64({each[1]})) >> np.uint64(32)"
     if fn == "fma":
         return f"{operands[0]} * {operands[1]} + {operands[2]}"
     if fn == "rsqrt":
@@ -220,23 +218,12 @@ def _call(e: Call) -> str:
     return f"{fn}({texts})" if fn in _OURS else f"{fn}_{_register(e.dtype)}({texts})"
 
 
-def _mulhi(args: tuple[Expr, ...]) -> str:
-    a, b = (f"np.uint64({expression(x)})" for x in args)
-    return f"({a} * {b}) >> np.uint64(32)"
-
-
 def _register(d: DType) -> str:
     return "f32" if _half(d) else d.short
 
 
 def _one(d: DType) -> str:
     return "1.0" if d.bits == 64 else "f32(1.0)"
-
-
-def _cast(x: Expr, to: DType) -> str:
-    if to.kind == "b":
-        return f"{_inside(x)} != 0"
-    return f"{_register(to)}({expression(x)})"
 
 
 # ------------------------------------------------------------------------------------------------ kernels
