@@ -22,7 +22,7 @@ from tapejit.core.shape import TensorShape  # noqa: F401
 from tapejit import errors  # noqa: F401
 from tapejit.casting import *  # noqa: F401, F403
 from tapejit.clipping import clip_by_global_norm, clip_by_norm, clip_by_value  # noqa: F401
-from tapejit import linalg, nn  # noqa: F401
+from tapejit import image, linalg, nn, signal  # noqa: F401
 
 math.softmax, math.log_softmax, math.softsign = nn.softmax, nn.log_softmax, nn.softsign  # type: ignore[attr-defined]  # nn is written with math
 
@@ -33,3 +33,7 @@ from tapejit import debugging, nest  # noqa: F401
 from tapejit.debugging import Assert  # noqa: F401
 from tapejit.host import numpy_function, py_function  # noqa: F401
 from tapejit.output import print  # noqa: A004, F401
+from tapejit import config  # noqa: F401
+from tapejit.comparison import compare  # noqa: F401
+from tapejit.function import function  # noqa: F401
+from tapejit.spec import TensorSpec  # noqa: F401
