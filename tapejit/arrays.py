@@ -159,7 +159,7 @@ def transpose(a: Any, perm: Any = None, conjugate: bool = False, name: str = "tr
     """Axis k of the result is axis `perm[k]`; without `perm` the axes are reversed. `conjugate` conjugates complex elements."""
     x = convert_to_tensor(a)
     n = len(x.dims)
-    order = tuple(reversed(range(n))) if perm is None else tuple(int(p) for p in dims_of(perm))
+    order = tuple(reversed(range(n))) if perm is None else tuple(int(p) for p in np.asarray(perm).ravel())
     if sorted(p % n if n and -n <= p < n else p for p in order) != list(range(n)):
         raise InvalidArgumentError(
             places.with_place(f"transpose expects a vector of size {n}, a permutation of the axes; got perm {list(order)}")

@@ -15,11 +15,7 @@ from tapejit.core.dtypes import as_dtype
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
-from tapejit.loops import expr, nest
-from tapejit.loops.expr import Expr
-from tapejit.loops.nest import Stmt
 from tapejit.ops import elementwise as e
-from tapejit.ops.gathering import loops
 from tapejit.ops.slicing import scalar_of
 from tapejit.output import array_text
 from tapejit.tensor import convert_to_tensor, is_tensor
@@ -70,21 +66,8 @@ class CheckNumerics(Op):
             raise InvalidArgumentError(f"{message} : Tensor had {' and '.join(kinds)} values")
         return x
 
-    def failed(self, value: float, *, message: str) -> str:
-        """What went wrong, from the operands of `nest.Fail`."""
-        return f"{message} : Tensor had {'NaN' if np.isnan(value) else 'Inf'} values"
-
     def vjp(self, g: Any, z: Any, x: Any, *, message: str) -> tuple[Any, ...]:
         return (lambda: g,)
-
-    def kernel(self, outs: Any, ins: Any, work: Any, *, message: str) -> tuple[Stmt, ...]:
-        def body(index: tuple[Expr, ...]) -> tuple[Stmt, ...]:
-            value = ins[0][index]
-            wide = expr.cast(value, dtypes.float32) if value.dtype.bits == 16 else value
-            fail = nest.If(~expr.call("isfinite", wide, dtype=dtypes.bool_), (nest.Fail(0, (expr.cast(wide, dtypes.float64),)),))
-            return fail, outs[0].store(index, value)
-
-        return loops("i", ins[0].dims, body)
 
     def samples(self, draw: Any) -> Any:
         for shape in ((3,), (2, 2), (), (0,)):

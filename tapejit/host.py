@@ -189,7 +189,7 @@ class Unshaped:
                     )
                 )
             wanted = [have if want is None else want for have, want in zip(like, wanted, strict=True)]
-        said = tuple(wanted)
+        said: tuple[Dim, ...] = tuple(d for d in wanted if d is not None)
         value = self._tensor.value
         node = next(n for n in self._tensor.recorder.root.graph.walk() if value in n.outs)
         shapes = list(node.attrs["shapes"])
@@ -220,8 +220,8 @@ class Unshaped:
         return recorder.operand(self.read_tensor())
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+        if name.startswith("__") or name == "numpy":
+            raise AttributeError(f"the result of tf.py_function in a traced function has no attribute {name!r}")
         return getattr(self.read_tensor(), name)
 
     def __repr__(self) -> str:

@@ -48,6 +48,10 @@ def _bad(values: np.ndarray, limit: int) -> tuple[tuple[int, ...], int] | None:
     return where, int(values[where])
 
 
+def _fail(*operands: Expr) -> Stmt:
+    return nest.Fail(0, tuple(expr.cast(x, dtypes.float64) for x in operands))
+
+
 class InRange(Op):
     """The integer operand itself; InvalidArgumentError unless every element is at least 0 and less than `limit`."""
 
@@ -62,18 +66,18 @@ class InRange(Op):
     def eager(self, x: Any, *, limit: int) -> Any:
         bad = _bad(x, limit)
         if bad is not None:
-            raise InvalidArgumentError(self.failed(float(bad[1]), limit=limit, where=bad[0]))
+            raise InvalidArgumentError(f"indices{list(bad[0])} = {bad[1]} is not in [0, {limit})")
         return x
 
-    def failed(self, value: float, *, limit: int, where: tuple[int, ...] | None = None) -> str:
+    def failure(self, value: float, limit: float) -> str:
         """What went wrong, from the operands of `nest.Fail`."""
-        return f"indices{'' if where is None else list(where)} = {int(value)} is not in [0, {limit})"
+        return f"indices: {int(value)} is not in [0, {int(limit)})"
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, limit: Dim) -> tuple[Stmt, ...]:
         def body(index: tuple[Expr, ...]) -> tuple[Stmt, ...]:
             value = expr.cast(ins[0][index], int64)
             return (
-                nest.If((value < 0) | (value >= expr.of_dim(limit)), (nest.Fail(0, (expr.cast(value, dtypes.float64),)),)),
+                nest.If((value < 0) | (value >= expr.of_dim(limit)), (_fail(value, expr.of_dim(limit)),)),
                 outs[0].store(index, ins[0][index]),
             )
 
@@ -108,9 +112,10 @@ class LinearIndex(Op):
             out = out * d + column
         return out
 
-    def failed(self, *values: float, dims: tuple[int, ...]) -> str:
+    def failure(self, *values: float) -> str:
         """What went wrong, from the operands of `nest.Fail`."""
-        return f"indices {[int(v) for v in values]} do not index into shape {list(dims)}"
+        half = len(values) // 2
+        return f"indices {[int(v) for v in values[:half]]} do not index into shape {[int(v) for v in values[half:]]}"
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, dims: tuple[Dim, ...]) -> tuple[Stmt, ...]:
         def body(index: tuple[Expr, ...]) -> tuple[Stmt, ...]:
@@ -120,7 +125,7 @@ class LinearIndex(Op):
             for part, d in zip(parts, dims, strict=True):
                 flat = flat * expr.of_dim(d) + part
                 wrong = wrong | (part < 0) | (part >= expr.of_dim(d))
-            check = (nest.If(wrong, (nest.Fail(0, tuple(expr.cast(p, dtypes.float64) for p in parts)),)),) if dims else ()
+            check = (nest.If(wrong, (_fail(*parts, *map(expr.of_dim, dims)),)),) if dims else ()
             return (*check, outs[0].store(index, flat))
 
         return loops("i", ins[0].dims[:-1], body)
@@ -329,9 +334,9 @@ class Segment(Op):
     def work(self, rows: Type, ids: Type, *, size: Dim, combine: str = "add") -> tuple[Type, ...]:
         return (Type(dtypes.float32, (size, *rows.shape[ids.rank :])),) if _accumulation(rows.dtype) is not rows.dtype else ()
 
-    def failed(self, value: float, *, size: int, combine: str = "add") -> str:
+    def failure(self, value: float, size: float) -> str:
         """What went wrong, from the operands of `nest.Fail`."""
-        return f"segment id {int(value)} is out of range [0, {size})"
+        return f"segment id {int(value)} is out of range [0, {int(size)})"
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, size: Dim, combine: str = "add") -> tuple[Stmt, ...]:
         rows, ids = ins
@@ -367,7 +372,7 @@ def _accumulate(target: Any, rows: Any, ids: Any, rank: int, size: Dim, combine:
 
         return (
             nest.Let("row", expr.cast(ids[at], int64)),
-            nest.If(row >= expr.of_dim(size), (nest.Fail(0, (expr.cast(row, dtypes.float64),)),)),
+            nest.If(row >= expr.of_dim(size), (_fail(row, expr.of_dim(size)),)),
             nest.If(row >= 0, loops("t", rows.dims[rank:], element, "serial", "vector")),
         )
 
@@ -444,9 +449,9 @@ class Scatter(Op):
     def work(self, x: Type, ids: Type, rows: Type, *, combine: str = "set") -> tuple[Type, ...]:
         return (Type(dtypes.float32, x.shape),) if _accumulation(x.dtype) is not x.dtype else ()
 
-    def failed(self, value: float, *, combine: str = "set") -> str:
+    def failure(self, value: float, size: float) -> str:
         """What went wrong, from the operands of `nest.Fail`."""
-        return f"index {int(value)} is out of range of the tensor scattered into"
+        return f"indices: {int(value)} is not in [0, {int(size)})"
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, combine: str = "set") -> tuple[Stmt, ...]:
         x, ids, rows = ins

@@ -45,12 +45,16 @@ def kept_shape(shape: tuple[Dim, ...], axis: tuple[int, ...], keepdims: bool) ->
     return tuple(1 if k in axis else d for k, d in enumerate(shape) if keepdims or k not in axis)
 
 
+_ON_SIZES = {"add": np.add, "mul": np.multiply}
+
+
 class Reduction(Op):
     """One value per slice along `axis`. An empty slice gives the neutral element."""
 
     def __init__(self, name: str, combine: str, numpy: Callable[..., Any], kinds: str) -> None:
         self.name, self.combine, self.numpy, self.kinds = name, combine, numpy, kinds
         self.no_gradient = kinds == "b"
+        self.on_sizes = combine in _ON_SIZES
 
     def infer(self, x: Type, *, axis: tuple[int, ...], keepdims: bool = False) -> Type:
         if x.dtype.kind not in self.kinds:
@@ -58,6 +62,8 @@ class Reduction(Op):
         return x.with_shape(kept_shape(x.shape, axis, keepdims))
 
     def eager(self, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> Any:
+        if x.dtype.kind == "O":  # sizes
+            return _ON_SIZES[self.combine].reduce(x, axis=axis, keepdims=keepdims)
         if x.dtype.kind not in self.kinds and not (x.dtype.kind == "V" and "f" in self.kinds):
             raise TypeError(f"{self.name} is not defined for {dtypes.as_dtype(x.dtype).name}")
         return self.numpy(x, axis, keepdims)

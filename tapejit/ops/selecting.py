@@ -38,9 +38,9 @@ class Nonzero(Op):
             raise ValueError(f"nonzero: {len(found)} elements hold, size is {size}")
         return found
 
-    def failed(self, *, size: int) -> str:
+    def failure(self, size: float) -> str:
         """What went wrong, from the operands of `nest.Fail`."""
-        return f"nonzero: more than {size} elements hold"
+        return f"nonzero: more than {int(size)} elements hold"
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, size: Dim) -> tuple[Stmt, ...]:
         x, out = ins[0], outs[0]
@@ -48,7 +48,7 @@ class Nonzero(Op):
 
         def body(index: tuple[Expr, ...]) -> tuple[Stmt, ...]:
             rows = tuple(out.store((to, expr.as_expr(k)), i) for k, i in enumerate(index))
-            room = nest.If(to >= expr.of_dim(size), (nest.Fail(0),))
+            room = nest.If(to >= expr.of_dim(size), (nest.Fail(0, (expr.cast(expr.of_dim(size), dtypes.float64),)),))
             return (nest.If(x[index], (room, *rows, nest.Update("to", "add", expr.as_expr(1)))),)
 
         return (nest.Accumulator("to", expr.as_expr(0)), *loops("i", x.dims, body))
