@@ -188,7 +188,7 @@ def _call(e: Call) -> str:
     if fn == "cast":
         return f"{operands[0]} != 0" if e.dtype.kind == "b" else f"{_register(e.dtype)}({texts})"
     if fn == "bitcast":
-        return f"{operands[0]}.view(np.{_numpy_name(e.dtype)})"
+        return f"np.{_numpy_name(args[0].dtype)}({each[0]}).view(np.{_numpy_name(e.dtype)})"
     if fn == "neg":
         return f"-{operands[0]}"
     if fn == "not":
