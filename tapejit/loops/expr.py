@@ -194,7 +194,7 @@ def binary(fn: str, a: Any, b: Any) -> Expr:
                 if fn == "mul" and const.value == 0:
                     return const
         if isinstance(y, Const):
-            if fn == "sub" and y.value == 0 or fn == "floordiv" and y.value == 1:
+            if (fn == "sub" and y.value == 0) or (fn == "floordiv" and y.value == 1):
                 return x
             if fn == "mod" and y.value == 1:
                 return Const(x.dtype, 0)
