@@ -38,9 +38,7 @@ def _transform(count: int, inverse: bool) -> Callable[..., Any]:
 
     which = f"{'i' if inverse else ''}fft{'' if count == 1 else f'{count}d'}"
     function.__name__ = function.__qualname__ = which
-    function.__doc__ = (
-        f"The {'inverse ' if inverse else ''}Fourier transform of complex numbers over the last {count} axes. TypeError for real ones."
-    )
+    function.__doc__ = f"The {'inverse ' if inverse else ''}Fourier transform of complex numbers over the last {count} axes. InvalidArgumentError for real ones."
     return function
 
 
