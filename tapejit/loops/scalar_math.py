@@ -27,7 +27,7 @@ import numpy as np
 from tapejit.core import dtypes
 from tapejit.core.dtypes import DType
 from tapejit.loops import scalar
-from tapejit.loops.expr import Call, Const, Expr, Var
+from tapejit.loops.expr import Call, Const, Expr, Var, walk
 from tapejit.loops.math import SOURCES
 from tapejit.loops.nest import Let
 
@@ -75,8 +75,11 @@ class _Reader(scalar.Reader):
         """A local scalar for `value`, unless it is a number or already a variable."""
         if not isinstance(value, Expr) or isinstance(value, (Const, Var)):
             return value
-        self.lets.append(Let(self.prefix + name, value))
-        return Var(value.dtype, self.prefix + name)
+        full = self.prefix + name
+        if name in self.names or any(let.name == full for let in self.lets):  # a source may use a name again, a definition not
+            full += str(len(self.lets))
+        self.lets.append(Let(full, value))
+        return Var(value.dtype, full)
 
     def expand(self, call: ast.Call) -> tuple[Expr, ...]:
         """The results of a call of a function of the source."""
@@ -133,51 +136,53 @@ def _dtypes(function: ast.FunctionDef) -> list[DType]:
     return [dtypes.BY_SHORT[ast.unparse(a.annotation)] for a in function.args.args if a.annotation is not None]
 
 
-def read(*sources: str) -> dict[tuple[str, str], Definition]:
+class Definitions(Mapping[tuple[str, str], Definition]):
     """The definitions in source texts, which may call one another: (name, dtype of the first parameter) -> `Definition`.
 
-    Functions whose name is not in `scalar.FUNCTIONS` are only there to be called by others. SyntaxError, NameError and TypeError
-    for what the language does not have.
+    Functions whose name is not in `scalar.FUNCTIONS` are only there to be called by others. The texts are parsed when first asked,
+    and each definition is made when it is first asked for; SyntaxError, NameError and TypeError for what the language does not have.
     """
-    functions: dict[tuple[str, str], ast.FunctionDef] = {}
-    for source in sources:
-        for node in ast.parse(source).body:
-            if not isinstance(node, ast.FunctionDef):
-                raise SyntaxError(f"expected a function, found {ast.unparse(node)}")
-            functions[node.name, _dtypes(node)[0].short] = node
-    return {key: _define(f, functions) for key, f in functions.items() if f.name in scalar.FUNCTIONS}
 
-
-def _define(function: ast.FunctionDef, functions: Mapping[tuple[str, str], ast.FunctionDef]) -> Definition:
-    params = tuple(Var(d, a.arg) for a, d in zip(function.args.args, _dtypes(function), strict=True))
-    lets: list[Let] = []
-    (result,) = _Reader({p.name: p for p in params}, lets, "", functions).body(function)
-    return Definition(function.name, params, tuple(lets), result)
-
-
-class _Definitions(Mapping[tuple[str, str], Definition]):
-    """Reads the sources when first asked (some milliseconds)."""
+    def __init__(self, *sources: str) -> None:
+        self.sources = sources
+        self._made: dict[tuple[str, str], Definition] = {}
 
     @functools.cached_property
-    def _table(self) -> dict[tuple[str, str], Definition]:
-        return read(*SOURCES)
+    def functions(self) -> dict[tuple[str, str], ast.FunctionDef]:
+        """The functions of the texts, helpers too."""
+        out: dict[tuple[str, str], ast.FunctionDef] = {}
+        for source in self.sources:
+            for node in ast.parse(source).body:
+                if not isinstance(node, ast.FunctionDef):
+                    raise SyntaxError(f"expected a function, found {ast.unparse(node)}")
+                out[node.name, _dtypes(node)[0].short] = node
+        return out
 
     def __getitem__(self, key: tuple[str, str]) -> Definition:
-        return self._table[key]
+        if key not in self._made:
+            function = self.functions[key]
+            if key[0] not in scalar.FUNCTIONS:
+                raise KeyError(key)
+            params = tuple(Var(d, a.arg) for a, d in zip(function.args.args, _dtypes(function), strict=True))
+            lets: list[Let] = []
+            (result,) = _Reader({p.name: p for p in params}, lets, "", self.functions).body(function)
+            self._made[key] = Definition(function.name, params, tuple(lets), result)
+        return self._made[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.functions and isinstance(key, tuple) and key[0] in scalar.FUNCTIONS
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self._table)
+        return (key for key in self.functions if key[0] in scalar.FUNCTIONS)
 
     def __len__(self) -> int:
-        return len(self._table)
+        return sum(1 for _ in self)
 
 
-DEFINITIONS: Mapping[tuple[str, str], Definition] = _Definitions()
+DEFINITIONS: Mapping[tuple[str, str], Definition] = Definitions(*SOURCES)
 
 
 def primitives(definition: Definition) -> set[str]:
     """The names of the functions that a definition uses."""
-    from tapejit.loops.expr import walk
-
-    found = [e.fn for value in (*(let.value for let in definition.lets), definition.result) for e in walk(value) if isinstance(e, Call)]
-    return set(found)
+    values = (*(let.value for let in definition.lets), definition.result)
+    return {e.fn for value in values for e in walk(value) if isinstance(e, Call)}

@@ -176,6 +176,7 @@ def lgamma(x: f64):
     y = l - large if flip else large - l
     y = -l if tiny else y
     y = inf if flip and f == 0.0 else y
+    y = 0.0 if x == 1.0 or x == 2.0 else y
     return inf if a == inf else y
 
 
