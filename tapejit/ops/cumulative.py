@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.core import dtypes
+from tapejit.core import dtypes, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
@@ -44,11 +44,14 @@ class Cumulative(Op):
         x = operands[0]
         if x.dtype.kind not in self.kinds:
             raise TypeError(f"{self.name} is not defined for {x.dtype.name}")
-        if any(o.dtype is not x.dtype or o.shape != x.shape for o in operands):
+        if any(o.dtype is not x.dtype or o.rank != x.rank for o in operands):
             raise TypeError(f"{self.name} takes operands of one type, got {' and '.join(map(str, operands))}")
+        shape = x.shape
+        for o in operands[1:]:
+            shape = tuple(map(sizes.unify, shape, o.shape))
         if not 0 <= axis < x.rank:
             raise ValueError(f"{self.name}: axis {axis} is out of range for {x}")
-        return x
+        return x.with_shape(shape)
 
     def eager(self, *arrays: Any, axis: int, exclusive: bool = False, reverse: bool = False) -> Any:
         x = arrays[0]

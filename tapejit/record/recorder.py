@@ -24,6 +24,7 @@ from tapejit.ir.builder import Builder, number
 from tapejit.ir.graph import Graph, Literal, Operand, Value
 from tapejit.ir.op import Op, thread
 from tapejit.ops.convert import as_array
+from tapejit.ops.elementwise import full
 from tapejit.ops.operand import Tensor
 from tapejit.record.source import name_at
 
@@ -172,7 +173,8 @@ class Recorder:
         """A value for an array: written out where it is small, otherwise held by reference (a snapshot of a user's ndarray)."""
         dtype = dtypes.as_dtype(array.dtype)
         if array.size <= SMALL and dtype.kind != "c":
-            return self.builder.emit(structure.constant, (), {"value": _nested(array, dtype), "dtype": dtype}, tapes=self.tapes, place=places.here(2))[0]
+            op, attrs = _spelled(array, dtype)
+            return self.builder.emit(op, (), attrs, tapes=self.tapes, place=places.here(2))[0]
         return self.capture(np.array(array) if source is array else array, source if source is not None else array, "array")
 
     def written_out(self, array: np.ndarray, identity: Any) -> Value:
@@ -180,9 +182,8 @@ class Recorder:
         root = self.root
         value = root._written.get(id(identity))
         if value is None:
-            dtype = dtypes.as_dtype(array.dtype)
-            attrs = {"value": _nested(array, dtype), "dtype": dtype}
-            (value,) = root.builder.emit(structure.constant, (), attrs, place=places.here(2))
+            op, attrs = _spelled(array, dtypes.as_dtype(array.dtype))
+            (value,) = root.builder.emit(op, (), attrs, place=places.here(2))
             root.graph.body.insert(0, root.graph.body.pop())  # where every nested graph sees it
             root._written[id(identity)] = value
             root.keep.append(identity)
@@ -266,6 +267,13 @@ def elements_of(x: Any) -> np.ndarray | None:
         out[:] = list(x)
         return out
     return None
+
+
+def _spelled(array: np.ndarray, dtype: DType) -> tuple[Op, dict[str, Any]]:
+    """The op and attributes that write out a small array."""
+    if array.size == 0:  # nested brackets do not say how long the axes behind an empty one are
+        return full, {"shape": array.shape, "value": number(0, dtype).value, "dtype": dtype}
+    return structure.constant, {"value": _nested(array, dtype), "dtype": dtype}
 
 
 def _nested(array: np.ndarray, dtype: DType) -> Any:

@@ -16,6 +16,7 @@ import pytest
 import tapejit as tf
 from tapejit.core import dtypes, sizes
 from tapejit.core.types import Type
+from tapejit.function import function
 from tapejit.ir import interpreter
 from tapejit.ir.builder import Builder
 from tapejit.ir.graph import Graph
@@ -26,6 +27,7 @@ from tapejit.loops import expr, nest, reference
 from tapejit.ops.families import Elementwise
 from tapejit.ops.samples import Draw
 from tapejit.schedule.define import Source
+from tapejit.spec import TensorSpec
 
 # ops about cells, tapes, sizes and graphs have tests of their own
 LAWFUL = sorted(n for n, op in OPS.items() if type(op).samples is not Op.samples and any(True for _ in op.samples(Draw())))
@@ -163,16 +165,20 @@ def run_interpreter(op, cases):
     return [np.asarray(y) for y in interpreter.run(again, [x for xs, _ in cases for x in xs])]
 
 
-def run_cpu(op, cases):
-    """Traced and compiled."""
-    pytest.importorskip("tapejit.compiler", exc_type=ImportError)
-    function = pytest.importorskip("tapejit.function", exc_type=ImportError).function
+def together(f, cases):
+    """A function of the operands of all cases, that calls `f(operands, case...)` for each."""
 
     def every(*operands):
         left = iter(operands)
-        return [op(*(next(left) for _ in xs), **attrs) for xs, attrs in cases]
+        return [f(tuple(next(left) for _ in case[0]), *case[1:]) for case in cases]
 
-    outs = function(every)(*(tf.constant(x) for xs, _ in cases for x in xs))
+    return every
+
+
+def run_cpu(op, cases):
+    """Traced and compiled."""
+    every = function(together(lambda xs, attrs: op(*xs, **attrs), cases))
+    outs = every(*(tf.constant(x) for xs, _ in cases for x in xs))
     return [np.asarray(y) for out in outs for y in (out if isinstance(out, tuple) else (out,))]
 
 
@@ -355,3 +361,51 @@ def test_gradient_is_the_finite_difference(name, dtype):
             lambda ys, op=op, attrs=attrs, ws=ws, k=k: [dense(gradients(op, ys, attrs, k, ws)[2], ys[k])], xs, k, d, 1e-6
         )
         np.testing.assert_allclose(inner(second, d), inner(e, change), rtol=2e-5, atol=2e-6, err_msg=f"second order {what}")
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_compiled_gradient_is_the_eager_one(name):
+    random = np.random.default_rng(2)
+    op, cases = OPS[name], []
+    for xs, attrs in samples(name, dtypes.float32):
+        ws = [tf.constant(w.astype(y.dtype)) for y in eager(op, xs, attrs) for w in weights([y], random)]
+        flows = [k for k in op.gradient_operands(len(xs)) if xs[k].dtype == np.float32]
+        cases.append((xs, attrs, ws, flows))
+
+    def gradient(xs, attrs, ws, flows):
+        with tf.GradientTape() as tape:
+            tape.watch([xs[k] for k in flows])
+            out = op(*xs, **attrs)
+        heads = [(y, w) for y, w in zip(out if isinstance(out, tuple) else (out,), ws) if y.dtype.differentiable]
+        gs = tape.gradient([y for y, _ in heads], [xs[k] for k in flows], [w for _, w in heads])
+        return [None if g is None else tf.convert_to_tensor(g) for g in gs]
+
+    try:
+        wanted = [gradient(tuple(map(tf.constant, case[0])), *case[1:]) for case in cases]
+    except NotImplementedError as e:
+        pytest.skip(str(e))
+    got = function(together(gradient, cases))(*(tf.constant(x) for case in cases for x in case[0]))
+    for ours, theirs, case in zip(got, wanted, cases, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert (a is None) == (b is None), (name, list(map(of, case[0])), case[1])
+            if a is not None:
+                agree(a.numpy(), b.numpy(), (name, list(map(of, case[0])), case[1]), scale=5)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_compiled_for_open_sizes(name):
+    """One program for all sizes of an axis gives what programs for each give."""
+    op = OPS[name]
+    cases = [
+        (xs, attrs)
+        for xs, attrs in all_samples(name, (dtypes.float32, dtypes.int32, dtypes.bool_))
+        if all(isinstance(v, (bool, dtypes.DType)) or k in ("axis", "perm") for k, v in attrs.items()) and any(x.ndim for x in xs)
+    ]
+    if not cases:
+        pytest.skip("its attributes speak of sizes")
+    open_ = [TensorSpec([None if d > 1 else d for d in x.shape], dtypes.as_dtype(x.dtype)) for xs, _ in cases for x in xs]
+    every = function(together(lambda xs, attrs: op(*xs, **attrs), cases), input_signature=open_)
+    outs = every(*(tf.constant(x) for xs, _ in cases for x in xs))
+    for out, (xs, attrs) in zip(outs, cases, strict=True):
+        for got, wanted in zip(out if isinstance(out, (tuple, list)) else (out,), eager(op, xs, attrs), strict=True):
+            agree(got.numpy(), wanted, (name, list(map(of, xs)), attrs), scale=2)
