@@ -25,24 +25,25 @@ from tapejit.record.sizes import as_dim, dims_of_elements
 
 _DTYPE_OF = {d.np: d for d in dtypes.ALL}
 
+class _Errstate:
+    """NumPy's warnings switched off and on by its public interface."""
+
+    def set(self, how: str) -> dict[str, Any]:
+        return np.seterr(all=how)  # type: ignore[arg-type]
+
+    def reset(self, before: dict[str, Any]) -> None:
+        np.seterr(**before)
+
+
 # NumPy's floating-point warnings are silenced around eager ops. `np.errstate` costs more than a small op; the context
-# variable below it is the same switch. Where a NumPy has no such variable, errstate serves.
+# variable below it is the same switch. A NumPy that has no such variable is switched by its public interface.
+_quiet: Any
+_QUIET: Any
 try:
-    _quiet = np._core.umath._extobj_contextvar
-    _QUIET = np._core.umath._make_extobj(all="ignore")
+    _quiet = np._core.umath._extobj_contextvar  # type: ignore[attr-defined]
+    _QUIET = np._core.umath._make_extobj(all="ignore")  # type: ignore[attr-defined]
 except AttributeError:
-    _quiet = None
-
-
-def _run(op: Op, arrays: list[Any], attrs: dict[str, Any]) -> Any:
-    if _quiet is None:
-        with np.errstate(all="ignore"):
-            return op.eager(*arrays, **attrs)
-    token = _quiet.set(_QUIET)
-    try:
-        return op.eager(*arrays, **attrs)
-    finally:
-        _quiet.reset(token)
+    _quiet, _QUIET = _Errstate(), "ignore"
 
 
 ASSIGNMENTS = {"assign": "set", "assign_add": "add", "assign_sub": "sub"}
@@ -327,19 +328,33 @@ SymbolicTensor.wrap = GraphTensor
 # ------------------------------------------------------------------------------------------------ eager execution
 def execute(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
     """Carry out an op on arrays at once, and let the tapes of the thread record it."""
-    inputs: list[Any] = []
-    arrays: list[Any] = []
-    for x in operands:
+    inputs: Any
+    arrays: Any
+    if len(operands) == 2:  # written out, because this is where eager programs spend their time
+        x, y = operands
         if type(x) is not EagerTensor:
-            x = _entered(op, x, operands, len(inputs))
-        inputs.append(x)
-        arrays.append(x._array)
-    if len(arrays) > 1:
+            x = _entered(op, x, operands, 0)
+        if type(y) is not EagerTensor:
+            y = _entered(op, y, operands, 1)
+        inputs, arrays = (x, y), (x._array, y._array)
+        if arrays[0].dtype is not arrays[1].dtype:
+            _agree(op, arrays)
+    elif len(operands) == 1:
+        (x,) = operands
+        if type(x) is not EagerTensor:
+            x = _entered(op, x, operands, 0)
+        inputs, arrays = (x,), (x._array,)
+    else:
+        inputs = [x if type(x) is EagerTensor else _entered(op, x, operands, k) for k, x in enumerate(operands)]
+        arrays = [x._array for x in inputs]
         _agree(op, arrays)
+    token = _quiet.set(_QUIET)
     try:
-        out = _run(op, arrays, attrs)
+        out = op.eager(*arrays, **attrs)
     except (ValueError, TypeError, IndexError) as e:
         raise _explained(op, inputs, attrs, e) from None
+    finally:
+        _quiet.reset(token)
     if type(out) is tuple:
         outputs = tuple([EagerTensor(a) for a in out])
         for tape in thread.tapes:
@@ -352,6 +367,9 @@ def execute(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
 
 
 default_carrier(execute)
+
+_NUMBERS = 1024
+_numbers: dict[tuple[type, float, Any], EagerTensor] = {}  # Python numbers as tensors; a loop meets the same ones again (but for 0.0 and -0.0)
 
 
 def _agree(op: Op, arrays: list[Any]) -> None:
@@ -371,6 +389,17 @@ def _agree(op: Op, arrays: list[Any]) -> None:
 
 def _entered(op: Op, x: Any, operands: tuple[Any, ...], position: int) -> EagerTensor:
     """An operand that is no eager tensor yet: a variable is read, a number takes the dtype of the tensors it meets."""
+    kind = type(x)
+    if (kind is float or kind is int) and op.same_dtype is None and len(operands) == 2 and x:
+        dtype = getattr(operands[1 - position], "dtype", None)
+        key = (kind, x, dtype)
+        found = _numbers.get(key)
+        if found is None:
+            found = EagerTensor(_array_of(x, dtype if isinstance(dtype, DType) else None))
+            if len(_numbers) >= _NUMBERS:
+                _numbers.clear()
+            _numbers[key] = found
+        return found
     if hasattr(x, "read_tensor"):
         return x.read_tensor()
     if isinstance(x, SymbolicTensor):

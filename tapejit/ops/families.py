@@ -57,6 +57,8 @@ class Elementwise(Op):
         self.on_sizes, self.mixed = on_sizes, mixed
         self.__doc__ = doc or f"Elementwise {name}: {element}."
         self._numpy_kinds = frozenset(kinds + ("V" if "f" in kinds else "") + ("O" if on_sizes else ""))  # bfloat16 is of kind V
+        fits = [d for d in dtypes.ALL if d.kind in self.kinds and not (wide and d.bits == 16) and not mixed]
+        self._plain = frozenset(d.np for d in fits)  # dtypes that NumPy's function takes just so
         self.no_gradient = gradient is None
         self.constant_operands = frozenset(i for i, rule in enumerate(gradient or ()) if rule is None)
         if mixed:
@@ -93,6 +95,8 @@ class Elementwise(Op):
 
     def eager(self, *arrays: Any) -> Any:
         dtype = arrays[-1].dtype
+        if dtype in self._plain:
+            return self.numpy(*arrays)
         if dtype.kind not in self._numpy_kinds or (self.mixed and arrays[0].dtype.kind != "b"):
             self.infer(*(Type(dtypes.as_dtype(a.dtype), a.shape) for a in arrays))  # raises
         if self.wide and dtype.itemsize == 2 and dtype.kind in "fV":
