@@ -29,12 +29,11 @@ from tapejit.core.types import Type
 from tapejit.ir import printer
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import OPS
-from tapejit.passes import pipeline
 from tapejit.runtime import cache, host, load, threads
 from tapejit.runtime.launcher import launcher
 from tapejit.runtime.plan import Argument, Cell, Plan, Result
-from tapejit.schedule import plan as schedule
-from tapejit.schedule.plan import CellPlan, HostWork
+from tapejit.schedule.record import CellPlan, HostWork
+from tapejit.schedule.record import Plan as Planned
 from tapejit.version import __version__
 
 ERROR_WORDS = 64
@@ -79,15 +78,19 @@ def compile(graph: Graph, timing: Timing | None = None) -> Compiled:
     """The native step of a traced graph."""
     timing = timing if timing is not None else Timing()
     target = host.target()
-    key = cache.key("step", __version__, cache.sources(), target, printer.text(graph))
+    files = sorted({n.place.file for n in graph.walk() if n.place is not None})  # the text has their last names only
+    key = cache.key("step", __version__, cache.sources(), target, printer.text(graph), files)
     store = cache.default()
     found = _unpacked(store.lookup(key))
     if found is not None:
         timing.hit = True
         record, code = found
     else:
+        # imported here, because a program that is found on disk needs none of them
         from tapejit.codegen import llvm
+        from tapejit.passes import pipeline
         from tapejit.runtime import compile as native
+        from tapejit.schedule import plan as schedule
 
         started = time.perf_counter()
         optimized = pipeline.run(graph)
@@ -99,7 +102,7 @@ def compile(graph: Graph, timing: Timing | None = None) -> Compiled:
         source = llvm.module(planned.program, target)
         timing.codegen = time.perf_counter() - started
         started = time.perf_counter()
-        code = native.object_code(source.text)
+        code = native.object_code(source.text, target.cpu, target.features)
         timing.compile = time.perf_counter() - started
         record = record_of(optimized, planned, source.entry, source.symbols)
         if all(OPS.get(w.op.name) is w.op for w in record.host):
@@ -119,7 +122,7 @@ def _unpacked(payload: bytes | None) -> tuple[Record, bytes] | None:
         return None
 
 
-def record_of(graph: Graph, planned: schedule.Plan, entry: str, symbols: tuple[str, ...]) -> Record:
+def record_of(graph: Graph, planned: Planned, entry: str, symbols: tuple[str, ...]) -> Record:
     """The calling record of a plan."""
     program = planned.program
     ops = tuple(n.op.name for n in graph.walk())

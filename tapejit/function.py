@@ -431,8 +431,8 @@ class Function:
         if thread.recorder is None and not thread.tapes:
             key = (concrete._name, tuple(id(v) for v in arguments.variables()))
             if key not in self._launchers:
-                self._launchers[key] = concrete.fast(arguments.variables(), self._slow_itself)
-            self._fast = self._launchers[key]
+                # a call that does not fit the new launcher goes on to the one before it, and so on: shapes may alternate
+                self._launchers[key] = self._fast = concrete.fast(arguments.variables(), self._fast or self._slow_itself) or self._fast
         return concrete.call(arguments.tensors(), arguments.variables())
 
     def _find(self, arguments: Arguments) -> ConcreteFunction:

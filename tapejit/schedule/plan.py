@@ -6,7 +6,6 @@ constants and results stand in the table, and which Python functions the program
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from tapejit.core.types import Type
 from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names
-from tapejit.ir.op import Op
 from tapejit.loops import expr
 from tapejit.loops.expr import Load, Var
 from tapejit.loops.program import BindSize, Buffer, HostCall, Launch, Program, Step
@@ -28,43 +26,7 @@ from tapejit.schedule.fuse import Fuser, Product, Single, Tree, Unit, as_product
 from tapejit.schedule.lower import Layout, Memory, contracted, lower_opaque, lower_product, lower_tree, spilled
 from tapejit.schedule.memory import arena
 from tapejit.schedule.order import Hazards, ordered
-
-
-@dataclass(frozen=True)
-class HostWork:
-    """What a host call does: `op.eager` on the operands' buffers, into the results' buffers."""
-
-    op: Op
-    attrs: dict[str, Any]
-    operands: tuple[Any, ...]  # (position among the call's addresses, Type), or a literal as an array
-    results: tuple[tuple[int, Type], ...]
-    sizes: tuple[str, ...]  # the named sizes the call passes
-    node: int
-
-
-@dataclass(frozen=True)
-class CellPlan:
-    """How a program treats a cell: `written` "" (only read), "in place", or the name of the second buffer that takes its place."""
-
-    cell: str
-    type: Type
-    buffer: str
-    written: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A program and its calling record. Buffers are named as in `program.table`."""
-
-    program: Program
-    arguments: tuple[tuple[str, Type], ...]
-    cells: tuple[CellPlan, ...]
-    consts: tuple[tuple[str, str], ...]  # (name of the const in the graph, buffer)
-    constants: dict[str, Any]  # buffer -> array written out in the graph
-    results: tuple[tuple[str, Type], ...]
-    late: tuple[str, ...]  # buffers of results whose size is known only after the call
-    host: tuple[HostWork, ...]
-    places: tuple[Any, ...]  # per node number, its Place
+from tapejit.schedule.record import CellPlan, HostWork, Plan
 
 
 class Planner:
@@ -137,7 +99,7 @@ class Planner:
             self.definitions.define(node)
         for o in node.outs:
             d = self.definitions.table[o.name]
-            needs = {n for dim in _dims_of(d) for n in sizes.names(dim)} & self.late_sizes
+            needs = ({n for dim in _dims_of(d) for n in sizes.names(dim)} | _attr_names(node.attrs)) & self.late_sizes
             d.operands = tuple(dict.fromkeys([*d.operands, *sorted(needs - {d.name})]))
 
     def _scalar(self, node: Node, element: Any) -> None:
