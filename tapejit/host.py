@@ -20,9 +20,9 @@ from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register, thread
-from tapejit.record.recorder import recording
+from tapejit.record.recorder import SymbolicTensor, recording
 from tapejit.tape import GradientTape
-from tapejit.tensor import EagerTensor, convert_to_tensor
+from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
 
 __all__ = ["numpy_function", "py_function"]
 
@@ -36,6 +36,7 @@ class _Function:
     call: Callable[..., Any]
     tensors: bool  # whether it takes and gives tensors, not arrays
     differentiated: bool = False
+    backward: bool = False  # it is the gradient of another one
     tapes: deque = field(default_factory=lambda: deque(maxlen=_KEPT))
 
 
@@ -106,9 +107,11 @@ class HostCall(Op):
 
     def vjp(self, g: Any, z: Any, *operands: Any, function: str, dtypes: tuple[DType, ...], shapes: tuple[Any, ...]) -> tuple[Any, ...]:
         entry = _functions[function]
+        if entry.backward:  # it replays a tape, and what that computes is seen by no other one
+            raise LookupError(
+                "gradient registry has no entry for: the gradient of tf.py_function in a traced function; call it eagerly for second derivatives"
+            )
         given = g if isinstance(g, tuple) else (g,)
-        if not entry.tensors:
-            return (None,) * len(operands)
         entry.differentiated = True
         used = tuple(k for k, d in enumerate(given) if d is not None)
         flows = [k for k, x in enumerate(operands) if x.dtype.differentiable]
@@ -123,7 +126,7 @@ class HostCall(Op):
             )
             return [convert_to_tensor(d) for d in grads]
 
-        _functions[backward] = _Function(run, True)
+        _functions.setdefault(backward, _Function(run, True, backward=True))
         made: list[Any] = []
 
         def gradient(position: int) -> Callable[[], Any]:
@@ -144,26 +147,50 @@ class HostCall(Op):
         return tuple(gradient(flows.index(k)) if k in flows else None for k in range(len(operands)))
 
 
-host_call = register(HostCall())
+class NumpyCall(HostCall):
+    """The same for a function of arrays, which has no gradient."""
+
+    name = "numpy_call"
+    no_gradient = True
 
 
-class Unshaped:
-    """A result of `tf.py_function` in a traced function, before its shape is said. It is a tensor for nothing but that."""
+host_call, numpy_call = register(HostCall()), register(NumpyCall())
 
-    def __init__(self, tensor: Any, position: int, operands: list[Any]) -> None:
-        self._tensor, self._position, self._operands = tensor, position, operands
-        self._said: tuple[Dim, ...] | None = None
+
+_raw = SymbolicTensor.value  # the slot that `Unshaped.value` hides
+
+
+class Unshaped(GraphTensor):
+    """A result of `tf.py_function` in a traced function before its shape is said: then it becomes a tensor like any other."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def of(tensor: GraphTensor, position: int, operands: list[Any]) -> Any:
+        """Take the shape from a result of `host_call`; `operands` are what a size left open may be found in."""
+        tensor._origin = (position, operands)
+        tensor.__class__ = Unshaped
+        return tensor
+
+    @property
+    def value(self) -> Any:  # type: ignore[override]
+        raise NotImplementedError(
+            places.with_place(
+                "the result of tf.py_function in a traced function has no shape yet; write y.set_shape([...]) or y = tf.ensure_shape(y, [...]) before it is used"
+            )
+        )
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:  # type: ignore[override]
+        return self.value.type.shape
+
+    @property
+    def dtype(self) -> DType:  # type: ignore[override]
+        return _raw.__get__(self).type.dtype  # type: ignore[attr-defined]
 
     @property
     def shape(self) -> TensorShape:
-        return TensorShape(None) if self._said is None else TensorShape(self._said)
-
-    @property
-    def dtype(self) -> DType:
-        return self._tensor.dtype
-
-    def get_shape(self) -> TensorShape:
-        return self.shape
+        return TensorShape(None)
 
     def set_shape(self, shape: Any) -> None:
         """From here on it is a tensor of `shape`; None stands for the size that an operand of like shape has there."""
@@ -171,75 +198,35 @@ class Unshaped:
 
     def shaped(self, shape: Any) -> Any:
         """The tensor with `shape`, which is checked when the function runs."""
-        wanted = list(shape) if isinstance(shape, tuple | list) else list(TensorShape(shape))
+        position, operands = self._origin
+        wanted = list(TensorShape(shape))
+        like: tuple[Dim, ...] = tuple(0 for _ in wanted)
         if any(d is None for d in wanted):
-            like = next(
-                (
-                    x.dims
-                    for x in self._operands
-                    if len(x.dims) == len(wanted) and TensorShape(x.dims).is_compatible_with(TensorShape(wanted))
-                ),
+            found = next(
+                (x.dims for x in operands if len(x.dims) == len(wanted) and TensorShape(x.dims).is_compatible_with(TensorShape(wanted))),
                 None,
             )
-            if like is None:
+            if found is None:
                 raise NotImplementedError(
                     places.with_place(
                         f"tf.py_function with the result shape {TensorShape(wanted)}: the size of a result of Python must be known before the call; "
                         "write a full shape, or that of an argument"
                     )
                 )
-            wanted = [have if want is None else want for have, want in zip(like, wanted, strict=True)]
-        said: tuple[Dim, ...] = tuple(d for d in wanted if d is not None)
-        value = self._tensor.value
-        node = next(n for n in self._tensor.recorder.root.graph.walk() if value in n.outs)
+            like = found
+        said = tuple(have if want is None else want for have, want in zip(like, wanted, strict=True))
+        value = _raw.__get__(self)  # type: ignore[attr-defined]
+        node = next(n for n in self.recorder.root.graph.walk() if value in n.outs)
         shapes = list(node.attrs["shapes"])
-        if shapes[self._position] is not None and shapes[self._position] != said:
-            raise ValueError(places.with_place(f"set_shape: the result has shape {shapes[self._position]}, not {said}"))
-        shapes[self._position] = said
+        shapes[position] = said
         node.attrs["shapes"] = tuple(shapes)
         value.type = Type(value.type.dtype, said)
-        self._said = said
-        return self._tensor
-
-    def read_tensor(self) -> Any:
-        """The tensor, once its shape is known. NotImplementedError before."""
-        if self._said is None:
-            raise NotImplementedError(
-                places.with_place(
-                    "the result of tf.py_function in a traced function has no shape yet; write y.set_shape([...]) or y = tf.ensure_shape(y, [...]) "
-                    "before it is used"
-                )
-            )
-        return self._tensor
-
-    @property
-    def dims(self) -> tuple[Dim, ...]:
-        return self.read_tensor().dims
-
-    def enter_graph(self, recorder: Any) -> Any:
-        return recorder.operand(self.read_tensor())
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "numpy":
-            raise AttributeError(f"the result of tf.py_function in a traced function has no attribute {name!r}")
-        return getattr(self.read_tensor(), name)
+        self.__class__ = GraphTensor
+        del self._origin
+        return self
 
     def __repr__(self) -> str:
-        return f"<tf.Tensor shape={self.shape} dtype={self.dtype.name}>"
-
-
-def _operator(name: str) -> Callable[..., Any]:
-    def apply(self: Unshaped, *others: Any) -> Any:
-        return getattr(self.read_tensor(), name)(*others)
-
-    return apply
-
-
-for _name in (
-    "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv", "mod", "rmod", "pow", "rpow", "matmul",
-    "rmatmul", "neg", "abs", "lt", "le", "gt", "ge", "getitem", "iter", "len", "invert", "and", "or", "xor",
-):  # fmt: skip
-    setattr(Unshaped, f"__{_name}__", _operator(f"__{_name}__"))
+        return f"<tf.Tensor shape=<unknown> dtype={self.dtype.name}>"
 
 
 def _called(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, tensors: bool) -> Any:
@@ -253,8 +240,10 @@ def _called(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, tensors: bo
         else:
             out = _results(func(*(x.numpy() for x in operands)), wanted, "numpy_function")
     else:
-        made = host_call(*operands, function=_entered(func, tensors), dtypes=wanted, shapes=(None,) * len(wanted)) or ()
-        out = tuple(Unshaped(t, k, operands) for k, t in enumerate(made))
+        made = (host_call if tensors else numpy_call)(
+            *operands, function=_entered(func, tensors), dtypes=wanted, shapes=(None,) * len(wanted)
+        ) or ()
+        out = tuple(Unshaped.of(t, k, operands) for k, t in enumerate(made))
         for result, shape in zip(out, declared, strict=False):
             if isinstance(shape, TensorShape):
                 result.set_shape(shape)

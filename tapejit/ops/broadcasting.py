@@ -26,6 +26,15 @@ def repeated_axes(small: tuple[Dim, ...], large: tuple[Dim, ...]) -> list[int]:
     return [k for k, d in enumerate(large) if k < lead or (is_one(small[k - lead]) and not is_one(d))]
 
 
+def stretches(small: tuple[Dim, ...], large: tuple[Dim, ...]) -> bool:
+    """Whether an operand of shape `small` can be repeated to `large`; sizes not known to be equal are taken to be, as a guard."""
+    try:
+        types.broadcast(small, large)
+    except ValueError:
+        return False
+    return len(small) <= len(large) and not repeated_axes(large[len(large) - len(small) :], small)
+
+
 def broadcast_index(index: tuple[Expr, ...], small: tuple[Dim, ...]) -> tuple[Expr, ...]:
     """The index into an operand of shape `small` that belongs to `index` of the broadcast result."""
     tail = index[len(index) - len(small) :]
@@ -38,7 +47,7 @@ class BroadcastTo(Op):
     name = "broadcast_to"
 
     def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:
-        if types.broadcast(x.shape, shape) != shape:
+        if not stretches(x.shape, shape):
             raise ValueError(f"shape {list(map(str, x.shape))} cannot be broadcast to {list(map(str, shape))}")
         return x.with_shape(shape)
 
@@ -62,7 +71,7 @@ class SumTo(Op):
     name = "sum_to"
 
     def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:
-        if types.broadcast(x.shape, shape) != x.shape:
+        if not stretches(shape, x.shape):
             raise ValueError(f"shape {list(map(str, x.shape))} cannot be summed to {list(map(str, shape))}")
         return x.with_shape(shape)
 
@@ -97,7 +106,8 @@ def broadcast_like(x: Any, shape: tuple[Dim, ...]) -> Any:
 
 def unbroadcast(g: Any, x: Any) -> Any:
     """The gradient `g` of an implicitly broadcast operand `x`, at the operand's own shape."""
-    return g if g.dims == x.dims else sum_to(g, shape=x.dims)
+    same = len(g.dims) == len(x.dims) and not repeated_axes(x.dims, g.dims)  # also where two sizes were taken to be equal
+    return g if same else sum_to(g, shape=x.dims)
 
 
 def elements(shape: tuple[Dim, ...], axes: list[int]) -> Dim:

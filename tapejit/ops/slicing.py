@@ -71,6 +71,8 @@ def python_slice(begin: Dim | None, end: Dim | None, step: int, n: Dim) -> tuple
     if not isinstance(n, Size) and not isinstance(begin, Size) and not isinstance(end, Size):
         taken = range(n)[begin:end:step]
         return (taken.start if len(taken) else 0), len(taken)
+    if step == 1 and (begin, end) in ((None, 1), (0, 1), (-1, None)):
+        return (0 if end == 1 else n - 1), 1  # one element, as what is broadcast should be known to have; that the axis has one is a guard
     if step > 0:
         low = 0 if begin is None else _max(from_start(begin, n), 0)
         high = n if end is None else _min(from_start(end, n), n)

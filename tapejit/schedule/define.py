@@ -148,6 +148,9 @@ class Definitions:
         operands = tuple(dict.fromkeys(a.name for a in node.values()))
         for o in node.outs:
             self.add(Definition(o.name, o.type, kind, node=node, group=names, operands=operands, place=place))
+        if not node.outs:  # an effect alone: it has its place among the others under a name of its own
+            name = f"{node.op.name}_{len(self.table)}_done"
+            self.add(Definition(name, Type(dtypes.bool_), kind, node=node, group=(name,), operands=operands, place=place))
 
     def _pointwise(self, name: str, type: Type, index: tuple[Expr, ...], element: Expr, node: Node, place: str) -> None:
         if isinstance(element, Reduce) and not any(isinstance(e, Reduce) for e in expr.walk(element.body)):

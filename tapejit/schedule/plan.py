@@ -347,7 +347,7 @@ class Planner:
             else:
                 operands.append(np.asarray(a.value, a.dtype.np))
         results = []
-        for d in unit.definitions:
+        for d in unit.definitions if node.outs else ():
             results.append((len(buffers), d.type))
             buffers.append(self.layout.memory[d.name].name)
         named = sorted({n for o in operands if isinstance(o, tuple) for x in o[1].shape for n in sizes.names(x)} | {n for _, t in results for x in t.shape for n in sizes.names(x)} | _attr_names(node.attrs))
