@@ -15,6 +15,7 @@ from typing import Any
 
 from tapejit.core import dtypes, places
 from tapejit.core.errors import InvalidArgumentError
+from tapejit.core.sizes import Size
 from tapejit.ops import complex as _complex
 from tapejit.ops import cumulative as _cumulative
 from tapejit.ops import elementwise as _e
@@ -293,7 +294,9 @@ def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
     """An axis argument (None for all, an int, a list, a constant tensor) as axes of `x` counted from 0. InvalidArgumentError for others."""
     if axis is None:
         return tuple(range(len(x.dims)))
-    listed = [int(a) for a in dims_of(axis)] if hasattr(axis, "dims") else axis
+    listed = list(dims_of(axis)) if hasattr(axis, "dims") else axis
+    if isinstance(listed, list) and any(isinstance(a, Size) for a in listed):
+        raise _refused(f"an axis must be known while a function is traced, got {axis!r}; write it as a number")
     try:
         return _r.normal_axes(listed, len(x.dims))
     except ValueError as e:

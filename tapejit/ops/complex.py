@@ -4,6 +4,9 @@ Gradient rules are written without conjugation: the gradient `g` of a result z s
 what enters and leaves it, which gives TensorFlow's convention.
 """
 
+# mypy: disable-error-code="has-type"
+# gradients name rows further down
+
 from __future__ import annotations
 
 from typing import Any

@@ -3,6 +3,9 @@
 Columns: name, NumPy function, scalar text, gradient per operand (g: of the result, z: the result, x, y: the operands).
 """
 
+# mypy: disable-error-code="has-type"
+# gradients name rows further down
+
 from __future__ import annotations
 
 from collections.abc import Iterator

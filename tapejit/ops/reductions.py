@@ -4,6 +4,9 @@
 into this form with `normal_axes`.
 """
 
+# mypy: disable-error-code="call-overload"
+# NumPy's stubs want `keepdims` written out as True or False
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

@@ -4,6 +4,9 @@ Eagerly they are SciPy's, imported at the first call. Gradients follow TensorFlo
 beta function there is none. Formulas: Abramowitz and Stegun, chapters 6, 7 and 9.
 """
 
+# mypy: disable-error-code="has-type"
+# gradients name rows further down
+
 from __future__ import annotations
 
 import math
