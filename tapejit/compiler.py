@@ -99,7 +99,7 @@ def compile(graph: Graph, timing: Timing | None = None) -> Compiled:
         planned = schedule.plan(optimized, target)
         timing.schedule = time.perf_counter() - started
         started = time.perf_counter()
-        source = llvm.module(planned.program, target)
+        source = llvm.module(planned.program, target, pool=target.threads > 1)
         timing.codegen = time.perf_counter() - started
         started = time.perf_counter()
         code = native.object_code(source.text, target.cpu, target.features)

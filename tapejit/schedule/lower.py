@@ -14,7 +14,7 @@ from tapejit.core.dtypes import DType
 from tapejit.core.types import Type
 from tapejit.loops import expr
 from tapejit.loops.expr import Const, Expr, Load, Var
-from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Param, Stmt, Store, Update, While
+from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, LoopKind, Param, Stmt, Store, Update, While
 from tapejit.schedule.define import Definition, Scalar, Source
 from tapejit.schedule.fuse import Before, Leaf, Loop, Made, Product, Tree, leaves
 
@@ -92,13 +92,18 @@ def spilled(tree: Tree) -> dict[str, int]:
     return out
 
 
-def contracted(made: Made, shared: int) -> tuple[int, ...]:
-    """The axes that a spilled value's scratch memory keeps when its uses share the `shared` outermost loops."""
-    dropped = {made.axis[k] for k in range(shared)}
+def contracted(made: Made, shared: int, parallel: Loop | None) -> tuple[int, ...]:
+    """The axes that a spilled value's scratch memory keeps when its uses share the `shared` outermost loops.
+
+    That of a parallel loop stays: each thread has its own part.
+    """
+    dropped = {made.axis[k] for k in range(shared) if made.path[k] is not parallel}
     return tuple(a for a in range(len(made.definition.type.shape)) if a not in dropped)
 
 
-def lower_tree(name: str, tree: Tree, layout: Layout, stored: set[str], scratch: dict[str, tuple[int, ...]]) -> Kernel:
+def lower_tree(
+    name: str, tree: Tree, layout: Layout, stored: set[str], scratch: dict[str, tuple[int, ...]], parallel: Loop | None = None
+) -> Kernel:
     """The kernel of a tree. `stored` values are written to their buffers; `scratch` ones have buffers with those axes only."""
 
     def at(value: str, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
@@ -150,7 +155,8 @@ def lower_tree(name: str, tree: Tree, layout: Layout, stored: set[str], scratch:
                 out += leaf(item, path)
             else:
                 innermost = not any(isinstance(x, Loop) for x in item.body)
-                out.append(For(item.variable, item.extent, "vector" if innermost else "serial", block(item.body, [*path, item])))
+                kind: LoopKind = "parallel" if item is parallel else "vector" if innermost else "serial"
+                out.append(For(item.variable, item.extent, kind, block(item.body, [*path, item])))
                 for made in tree.made.values():
                     done = made.definition.kind == "reduce" and not made.in_memory and made.path[made.reduced.index(True)] is item
                     if done and made.definition.name in stored:
@@ -169,8 +175,8 @@ def local(value: str) -> str:
 
 
 # --------------------------------------------------------------------------------------------------- products
-def lower_product(name: str, p: Product, layout: Layout, stored: set[str]) -> Kernel:
-    """The kernel of a matrix product with its epilogue."""
+def lower_product(name: str, p: Product, layout: Layout, stored: set[str], panel: int = 0) -> Kernel:
+    """The kernel of a matrix product with its epilogue; with `panel`, in parallel panels of so many rows."""
 
     def swap(x: Expr) -> Expr:
         if isinstance(x, Load):
@@ -190,11 +196,26 @@ def lower_product(name: str, p: Product, layout: Layout, stored: set[str]) -> Ke
     for leaf in p.epilogue:
         epilogue.append(Let(local(leaf.definition.name), swap(leaf.element)))
         keep(leaf.definition, leaf.index)
-    stmt: Stmt = Contract(p.row[0], p.row[1], p.column[0], p.column[1], p.depth[0], p.depth[1], swap(p.left), swap(p.right), local(out.name), tuple(epilogue))
+    left, rows = swap(p.left), p.row[1]
+    if panel:  # row r of panel b is row panel * b + r
+        b = f"{p.row[0]}_panel"
+        shifted: dict[str, Expr] = {p.row[0]: Var(dtypes.int64, b) * panel + Var(dtypes.int64, p.row[0])}
+        left, epilogue = expr.substitute(left, shifted), [_shifted(s, shifted) for s in epilogue]
+        rows = sizes.minimum(panel, rows - panel * sizes.named(b))
+    stmt: Stmt = Contract(p.row[0], rows, p.column[0], p.column[1], p.depth[0], p.depth[1], left, swap(p.right), local(out.name), tuple(epilogue))
+    if panel:
+        stmt = For(b, sizes.floordiv(p.row[1] + (panel - 1), panel), "parallel", (stmt,))
     for variable, extent in reversed(p.batch):
         stmt = For(variable, extent, "serial", (stmt,))
     places = list(dict.fromkeys(d.place for d in p.made.values() if d.place))
     return kernel(name, (stmt,), layout, places)
+
+
+def _shifted(s: Stmt, env: dict[str, Expr]) -> Stmt:
+    if isinstance(s, Let):
+        return Let(s.name, expr.substitute(s.value, env))
+    assert isinstance(s, Store)
+    return Store(s.buffer, tuple(expr.substitute(i, env) for i in s.index), s.value, s.combine)
 
 
 # ----------------------------------------------------------------------------------------------------- opaque

@@ -27,6 +27,7 @@ from tapejit.schedule.lower import Layout, Memory, contracted, lower_opaque, low
 from tapejit.schedule.memory import arena
 from tapejit.schedule.order import Hazards, ordered
 from tapejit.schedule.record import CellPlan, HostWork, Plan
+from tapejit.schedule.tile import PANEL, in_panels, parallel_loop
 
 
 class Planner:
@@ -265,10 +266,13 @@ class Planner:
         self.scratch: dict[str, tuple[int, ...]] = {}
         for unit in fuser.units:
             if isinstance(unit, Tree):
+                for n, made in unit.made.items():
+                    made.stored = n in stored
+                parallel = parallel_loop(unit, self.target)
                 outside = {n for n in stored if n in unit.made and self._used_outside(fuser, n)} | set(home)
                 for name, shared in spilled(unit).items():
                     if name not in outside:
-                        self.scratch[name] = contracted(unit.made[name], shared)
+                        self.scratch[name] = contracted(unit.made[name], shared, parallel)
         for name in stored:
             d = table[name]
             type = d.type
@@ -315,9 +319,9 @@ class Planner:
                     continue
                 name = self.kernel_names.fresh(_title([n for n in made if n in stored], unit))
                 if isinstance(unit, Tree):
-                    kernel = lower_tree(name, unit, self.layout, stored, self.scratch)
+                    kernel = lower_tree(name, unit, self.layout, stored, self.scratch, parallel_loop(unit, self.target))
                 else:
-                    kernel = lower_product(name, unit, self.layout, stored)
+                    kernel = lower_product(name, unit, self.layout, stored, PANEL if in_panels(unit, self.target) else 0)
                 steps.append(Launch(kernel, tuple(self.views.get(p.name, p.name) for p in kernel.params)))
             steps.extend(BindSize(n, self.layout.memory[n].name) for n in made if n in self.late_sizes)
         return steps
