@@ -148,7 +148,7 @@ class Planner:
         needed = self.needed()
         table = self.definitions.table
         self.results, copies = self._destinations()
-        needed |= set(copies.values())
+        needed |= copies
         fuser = Fuser(table, needed)
         fuser.closed |= self.late_sizes
         used = {u for d in table.values() if not d.inline for u in d.uses()}
@@ -168,26 +168,24 @@ class Planner:
     def definitions_of_results(self) -> list[str]:
         return [r.name for r in self.graph.results]
 
-    def _destinations(self) -> tuple[list[tuple[str, Type]], dict[str, str]]:
+    def _destinations(self) -> tuple[list[tuple[str, Type]], set[str]]:
         """A buffer per result. A result that is in other memory, or is returned twice, gets a copy of its own."""
         table = self.definitions.table
         results: list[tuple[str, Type]] = []
-        copies: dict[str, str] = {}
+        copies: set[str] = set()
         taken: set[str] = set()
-        self.result_value: list[str] = []
         for r in self.graph.results:
             name = r.name
             if table[name].kind == "memory" or name in taken or name in self.assigned.values():
                 name = self._copy(name)
-                copies[r.name] = name
+                copies.add(name)
             taken.add(name)
-            self.result_value.append(name)
             results.append((name, r.type))
         finals: set[str] = set()
         for cell, value in list(self.assigned.items()):
             if table[value].kind == "memory" or value in finals:
                 self.assigned[cell] = self._copy(value)
-                copies[cell] = self.assigned[cell]
+                copies.add(self.assigned[cell])
             finals.add(self.assigned[cell])
         return results, copies
 
@@ -336,7 +334,9 @@ class Planner:
             return
         if first.kind == "opaque":
             work = []
-            for t in node.op.work(*(a.type for a in node.args), **node.attrs):
+            with sizes.assuming():  # what has to be equal is a guard of the graph already
+                work_types = node.op.work(*(a.type for a in node.args), **node.attrs)
+            for t in work_types:
                 work.append(Memory(self.scratch_buffer(f"{first.name}_work", t), t))
             kernel = lower_opaque(self.kernel_names.fresh(f"{node.op.name}_{first.name}"), unit.definitions, self.layout, work, number)
             steps.append(Launch(kernel, tuple(self.views.get(p.name, p.name) for p in kernel.params)))
