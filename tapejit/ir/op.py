@@ -59,6 +59,9 @@ class Op:
     at: Callable[..., Any] | None = None
     kernel: Callable[..., Any] | None = None
 
+    # decomposed(*operands, **attrs): the same in simpler ops, which compiled steps compute faster; None where it is not faster
+    decomposed: Callable[..., Any] | None = None
+
     def work(self, *types: Type, **attrs: Any) -> tuple[Type, ...]:
         """Types of the scratch buffers that `kernel` works in."""
         return ()

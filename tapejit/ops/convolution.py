@@ -20,6 +20,8 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.broadcasting import is_one
+from tapejit.ops.elementwise import cast
 from tapejit.ops.matmul import matmul
 from tapejit.ops.shapes import reshape, transpose
 from tapejit.ops.windows import (
@@ -56,6 +58,11 @@ def _product(a: Expr, b: Expr) -> Expr:
 
 def _summed(over: tuple[tuple[str, Dim], ...], body: Expr, dtype: Any) -> Expr:
     return expr.cast(expr.Reduce(body.dtype, "add", over, body), dtype)
+
+
+def _axis(name: str, extent: Dim) -> tuple[tuple[tuple[str, Dim], ...], Expr]:
+    """An axis to sum over and its variable; none and 0 where there is nothing to sum."""
+    return ((), expr.as_expr(0)) if is_one(extent) else (((name, extent),), expr.Var(dtypes.int64, name))
 
 
 def _wide(*arrays: Any) -> tuple[Any, ...]:
@@ -136,6 +143,9 @@ class Conv(Op):
             out = np.matmul(_by_group(columns, rank, groups), _filters_by_group(w, groups)).transpose(1, 0, 2)
         return out.reshape(x.shape[0], *counts, filters).astype(dtype, copy=False)
 
+    def decomposed(self, a: Any, b: Any, **attrs: Any) -> Any:
+        return None if _depthwise(self, a, b, attrs) else as_matmul(self, a, b, **attrs)
+
     def vjp(self, g: Any, z: Any, x: Any, w: Any, **attrs: Any) -> tuple[Any, ...]:
         return (
             lambda: conv_input(g, w, size=x.dims[1:-1], **attrs),
@@ -155,11 +165,12 @@ class Conv(Op):
     ) -> Expr:
         window = _window(w.dims[:-2], strides, padding, dilations)
         over, k = axes("k", w.dims[:-2])
-        c, f = expr.Var(dtypes.int64, "c"), index[-1]
+        depth, c = _axis("c", w.dims[-2])
+        f = index[-1]
         at, inside = seen(index[1:-1], k, x.dims[1:-1], **window)
         channel = c if groups == 1 else f // expr.of_dim(w.dims[-1] // groups) * expr.of_dim(w.dims[-2]) + c
         value = x[(index[0], *at, channel)]
-        return _summed((*over, ("c", w.dims[-2])), _product(guard(inside, value), w[(*k, c, f)]), value.dtype)
+        return _summed((*over, *depth), _product(guard(inside, value), w[(*k, c, f)]), value.dtype)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for x, w, attrs in conv_samples():
@@ -230,6 +241,9 @@ class ConvInput(Op):
         columns = columns.reshape(g.shape[0], *counts, *kernel, per_group * groups)
         return np.ascontiguousarray(fold_array(columns, size, **window)).astype(dtype, copy=False)
 
+    def decomposed(self, a: Any, b: Any, **attrs: Any) -> Any:
+        return None if _depthwise(self, a, b, attrs) else as_matmul(self, a, b, **attrs)
+
     def vjp(self, g: Any, z: Any, y: Any, w: Any, *, size: tuple[Dim, ...], **attrs: Any) -> tuple[Any, ...]:
         return (
             lambda: conv(g, w, **attrs),
@@ -243,13 +257,13 @@ class ConvInput(Op):
     ) -> Expr:  # fmt: skip
         window = _window(w.dims[:-2], strides, padding, dilations)
         over, k = axes("k", w.dims[:-2])
-        j, c = expr.Var(dtypes.int64, "j"), index[-1]
         o, exists = seen_by(index[1:-1], k, size, **window)
-        per_group = w.dims[-1] // groups
+        per_group, c = w.dims[-1] // groups, index[-1]
+        depth, j = _axis("j", per_group)
         f = j if groups == 1 else c // expr.of_dim(w.dims[-2]) * expr.of_dim(per_group) + j
         value = g[(index[0], *o, f)]
         weight = w[(*k, c if groups == 1 else c % expr.of_dim(w.dims[-2]), f)]
-        return _summed((*over, ("j", per_group)), _product(guard(exists, value), weight), value.dtype)
+        return _summed((*over, *depth), _product(guard(exists, value), weight), value.dtype)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for x, w, attrs in conv_samples():
@@ -321,6 +335,9 @@ class ConvFilter(Op):
             out = np.matmul(_by_group(columns, rank, groups).transpose(0, 2, 1), split).transpose(1, 0, 2)
         return out.reshape(*kernel, channels // groups, filters).astype(dtype, copy=False)
 
+    def decomposed(self, a: Any, b: Any, **attrs: Any) -> Any:
+        return None if _depthwise(self, a, b, attrs) else as_matmul(self, a, b, **attrs)
+
     def vjp(self, g: Any, z: Any, x: Any, y: Any, *, kernel: tuple[int, ...], **attrs: Any) -> tuple[Any, ...]:
         return (
             lambda: conv_input(y, g, size=x.dims[1:-1], **attrs),
@@ -364,11 +381,20 @@ conv, conv_input, conv_filter = register(Conv()), register(ConvInput()), registe
 
 
 # ------------------------------------------------------------------------------------------------ as products of matrices
+def _depthwise(op: Op, a: Any, b: Any, attrs: dict[str, Any]) -> bool:
+    """Whether every group has one channel and one filter, so that there is no product of matrices in it."""
+    groups = attrs.get("groups", 1)
+    return groups > 1 and b.dims[-1] == groups and (a.dims[-1] == groups if op is conv_filter else b.dims[-2] == 1)
+
+
 def as_matmul(op: Op, a: Any, b: Any, **attrs: Any) -> Any:
     """One of the three ops above, called with `(a, b, **attrs)`, composed of `patches`, `fold`, `matmul`, reshapes and transposes.
 
     The schedule's fast path: depth kernel * channels // groups at once. Groups become a batch axis of the product.
     """
+    dtype = a.dtype
+    if dtype.kind == "f" and dtype.bits == 16:  # rounded once, at the end
+        return cast(as_matmul(op, cast(a, dtype=dtypes.float32), cast(b, dtype=dtypes.float32), **attrs), dtype=dtype)
     groups, strides = attrs.get("groups", 1), attrs["strides"]
     rank = len(strides)
     if op is conv:

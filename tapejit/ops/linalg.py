@@ -387,7 +387,8 @@ class Solve(Op):
 
     def work(self, *operands: Type, **attrs: Any) -> tuple[Type, ...]:
         a, b = operands
-        return (a.with_shape((*types.broadcast(a.shape[:-2], b.shape[:-2]), *a.shape[-2:])),)
+        with sizes.assuming():  # `infer` has recorded that they are equal
+            return (a.with_shape((*types.broadcast(a.shape[:-2], b.shape[:-2]), *a.shape[-2:])),)
 
     def failed(self, **attrs: Any) -> str:
         """What went wrong where the kernel found a 0 to divide by."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.core import sizes
+from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
@@ -271,7 +271,8 @@ class Fold(Op):
         dilations: tuple[int, ...],
         padding: Padding,
     ) -> Any:
-        return np.ascontiguousarray(fold_array(g, size, kernel, strides, dilations, padding))
+        wide = g.astype(np.float32) if g.dtype.itemsize == 2 and g.dtype.kind in "fV" else g
+        return np.ascontiguousarray(fold_array(wide, size, kernel, strides, dilations, padding)).astype(g.dtype, copy=False)
 
     def vjp(self, g: Any, z: Any, x: Any, *, size: tuple[Dim, ...], **window: Any) -> tuple[Any, ...]:
         return (lambda: patches(g, **window),)
@@ -289,8 +290,11 @@ class Fold(Op):
     ) -> Expr:
         over, k = axes("k", kernel)
         o, exists = seen_by(index[1:-1], k, size, kernel, strides, dilations, padding)
-        body = guard(exists, g[(index[0], *o, *k, index[-1])])
-        return expr.Reduce(body.dtype, "add", over, body)
+        value = g[(index[0], *o, *k, index[-1])]
+        body = guard(exists, value)
+        if value.dtype.kind == "f" and value.dtype.bits == 16:
+            body = expr.cast(body, dtypes.float32)
+        return expr.cast(expr.Reduce(body.dtype, "add", over, body), value.dtype)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, window in window_samples():

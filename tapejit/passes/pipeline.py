@@ -9,13 +9,15 @@ from collections.abc import Callable
 
 from tapejit.ir.graph import Graph
 from tapejit.ir.verifier import verify
+from tapejit.passes.decompose import decompose
 from tapejit.passes.differentiate import differentiate
+from tapejit.passes.forward import forward
 from tapejit.passes.prune import prune
 
 Pass = Callable[[Graph], Graph]
 Watch = Callable[[str, Graph, Graph], None]
 
-PIPELINE: tuple[Pass, ...] = (differentiate, prune)
+PIPELINE: tuple[Pass, ...] = (differentiate, forward, prune, decompose)
 
 
 def silent(name: str, before: Graph, after: Graph) -> None:
