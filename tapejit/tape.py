@@ -18,6 +18,7 @@ import optree
 
 from tapejit.core import places, sizes
 from tapejit.core.sizes import Dim
+from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names, identifier
@@ -302,7 +303,8 @@ class GradientTape:
                     "Argument `target` should be a list or nested structure of Tensors, Variables or CompositeTensors to be differentiated, but received None."
                 )
             )
-        out = [x.to_tensor() if hasattr(x, "to_tensor") else x for x in _flatten(structure_)]
+        # the sum over a sparse target is that over its values, which the tape has seen
+        out = [(x.values if what == "target" else x.to_tensor()) if hasattr(x, "to_tensor") else x for x in _flatten(structure_)]
         for x in out:
             if not isinstance(x, Tensor | Variable):
                 raise TypeError(
@@ -355,7 +357,10 @@ class GradientTape:
             expanded.extend(values)
         heads = [(t._value if isinstance(t, Variable) else t) for t in targets]
         given = [ones_like(t) if g is None else g for t, g in zip(heads, seeds, strict=True)]
-        grads = sweep(self._records, heads, given, expanded)
+        read = frozenset(  # what variables were read as: their gradients may stay sparse
+            id(v) for s, (start, count) in zip(sources, spans, strict=True) if isinstance(s, Variable) for v in expanded[start : start + count]
+        )
+        grads = sweep(self._records, heads, given, expanded, sparse=(read, IndexedSlices))
         out = []
         for s, (start, count) in zip(sources, spans, strict=True):
             parts = [g for g in grads[start : start + count] if g is not None]
@@ -426,8 +431,11 @@ class _Traced:
         attrs = {"tape": self.name, "targets": len(heads), "sources": tuple(listed), "seeds": tuple(positions), "cells": tuple(types)}
         frame = places.user_frame(4)
         place = places.place_of(frame.f_code, frame.f_lasti) if frame is not None else None
-        base = name_at(frame.f_code, frame.f_lasti).base if frame is not None else ""
-        outs = recorder.builder.emit(structure.gradient, tuple(operands), attrs, place=place, tapes=recorder.tapes, name=base or "gradient")
+        named = name_at(frame.f_code, frame.f_lasti) if frame is not None else None
+        each = named.each if named is not None and len(named.each) == len(hits) else ("",) * len(hits)
+        base = named.base if named is not None and len(hits) == 1 else ""
+        names = tuple(n or base or f"d_{_source_name(s)}" for n, s, hit in zip(each, sources, hits, strict=True) if hit)
+        outs = recorder.builder.emit(structure.gradient, tuple(operands), attrs, place=place, tapes=recorder.tapes, name=names)
         grads = iter(outs)
         return [GraphTensor(next(grads), recorder) if hit else None for hit in hits]
 
@@ -435,6 +443,13 @@ class _Traced:
         tapes = (*recorder.tapes, self.name) if self.name not in recorder.tapes else recorder.tapes
         attrs = {"cell": _cell(recorder, variable), "type": variable.cell_type()}
         return recorder.builder.emit(structure.read, (), attrs, name=attrs["cell"], tapes=tapes, place=places.here(3))[0]
+
+
+def _source_name(source: Any) -> str:
+    """What the gradient with respect to a source is called after."""
+    if isinstance(source, Variable):
+        return source.label()
+    return source.value.name if isinstance(source, SymbolicTensor) else "tensor"
 
 
 class _Shadow:
@@ -481,7 +496,7 @@ def _shadow(recorder: Recorder) -> Differentiator:
 
 
 def _cell(recorder: Recorder, variable: Variable) -> str:
-    return recorder.cell(variable, identifier(variable._name if variable._name != "Variable" else "variable"), variable.cell_type())
+    return recorder.cell(variable, variable.label(), variable.cell_type())
 
 
 def _value(x: Any) -> Any:

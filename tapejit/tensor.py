@@ -419,7 +419,7 @@ def _entered(op: Op, x: Any, operands: tuple[Any, ...], position: int) -> EagerT
 def _explained(op: Op, inputs: list[EagerTensor], attrs: dict[str, Any], error: Exception) -> Exception:
     """The error of an op with what the op says of the operands' types, and the user's line."""
     if isinstance(error, InvalidArgumentError):
-        return error
+        return error if "\n  at " in str(error) else InvalidArgumentError(places.with_place(str(error)))
     message = str(error)
     try:
         op.infer(*(Type(x.dtype, x.dims) for x in inputs), **attrs)

@@ -37,7 +37,7 @@ class Variable(Operand):
     value that does not fit `dtype` or `shape`.
     """
 
-    __slots__ = ("_value", "_dtype", "_static", "_trainable", "_name", "_created_at", "__weakref__", "__dict__")
+    __slots__ = ("__dict__", "__weakref__", "_created_at", "_dtype", "_name", "_static", "_trainable", "_value")
 
     def __init__(
         self,
