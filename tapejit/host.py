@@ -157,7 +157,7 @@ class NumpyCall(HostCall):
 host_call, numpy_call = register(HostCall()), register(NumpyCall())
 
 
-_raw = SymbolicTensor.value  # the slot that `Unshaped.value` hides
+_raw: Any = SymbolicTensor.__dict__["value"]  # the slot that `Unshaped.value` hides
 
 
 class Unshaped(GraphTensor):
@@ -186,7 +186,7 @@ class Unshaped(GraphTensor):
 
     @property
     def dtype(self) -> DType:  # type: ignore[override]
-        return _raw.__get__(self).type.dtype  # type: ignore[attr-defined]
+        return _raw.__get__(self).type.dtype
 
     @property
     def shape(self) -> TensorShape:
@@ -215,13 +215,13 @@ class Unshaped(GraphTensor):
                 )
             like = found
         said = tuple(have if want is None else want for have, want in zip(like, wanted, strict=True))
-        value = _raw.__get__(self)  # type: ignore[attr-defined]
+        value = _raw.__get__(self)
         node = next(n for n in self.recorder.root.graph.walk() if value in n.outs)
         shapes = list(node.attrs["shapes"])
         shapes[position] = said
         node.attrs["shapes"] = tuple(shapes)
         value.type = Type(value.type.dtype, said)
-        self.__class__ = GraphTensor
+        self.__class__ = GraphTensor  # type: ignore[assignment]
         del self._origin
         return self
 

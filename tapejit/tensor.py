@@ -238,6 +238,7 @@ class GraphTensor(SymbolicTensor):
     """A symbolic tensor as users see it inside a traced function."""
 
     __slots__ = ("_origin",)
+    _origin: Any
 
     def known_dim(self) -> Dim | None:
         """This integer scalar as a dim, where it is known what it was computed from."""

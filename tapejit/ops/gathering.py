@@ -222,7 +222,7 @@ class Gather(Op):
             ((5,), [0, 4, 4], 0, 0), ((4, 3), [[1, 0], [3, 3]], 0, 0), ((2, 4, 3), [2, 0], 1, 0), ((2, 3), 1, 1, 0), ((2, 4), [[3, 0], [1, 1]], 1, 1),
             ((2, 3, 4), [[3, 0, 0], [1, 2, 2]], 2, 1), ((2, 2, 3), [[[2], [0]], [[1], [1]]], 2, 2), ((3, 2), [[2], [0], [1]], 1, 0), ((3,), [], 0, 0),
         ]:  # fmt: skip
-            if batch_dims == 0 and axis == 1 and len(shape) == 2 and np.ndim(indices) == 2:
+            if batch_dims == 0 and axis == 1 and len(shape) == 2 and np.asarray(indices).ndim == 2:
                 indices = [[1], [0], [1]]
             yield (draw(shape, kinds="biuf"), np.asarray(indices, np.int32)), {"axis": axis, "batch_dims": batch_dims}
 

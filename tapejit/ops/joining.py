@@ -101,7 +101,8 @@ def stack(*tensors: Any, axis: int = 0) -> Any:
 
 def split(x: Any, lengths: Sequence[Dim], axis: int) -> list[Any]:
     """Consecutive pieces of `x` along `axis` of the given lengths."""
-    out, start = [], 0
+    out: list[Any] = []
+    start: Dim = 0
     for n in lengths:
         out.append(axis_slice(x, axis, start, n))
         start = start + n
