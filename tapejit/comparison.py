@@ -15,7 +15,8 @@ import numpy as np
 import optree
 
 from tapejit.core import places
-from tapejit.function import ConcreteFunction, Function
+from tapejit.concrete import ConcreteFunction
+from tapejit.function import Function
 from tapejit.ops.operand import Tensor
 from tapejit.variable import Variable
 

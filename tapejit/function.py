@@ -1,40 +1,33 @@
 """`@function`: a Python function on tensors, traced once per kind of call into a graph that runs as one native step.
 
-`Function` keeps the traces of one Python function, `ConcreteFunction` is one of them. A call looks up (or makes) the trace, and runs
-its compiled step; inside another traced function the trace becomes part of that one; under a tape it is one recorded op.
+A `Function` keeps the traces of one Python function. A call like the last one goes straight to native code; any other looks up, or
+makes, the trace that fits. `from_text` makes a function of a graph's text.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import threading
-import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from inspect import Parameter
+from inspect import Signature as PythonSignature
 from typing import Any
 
-import numpy as np
 import optree
 
 from tapejit import stages
+from tapejit.concrete import ConcreteFunction, TraceRecorder, trace
 from tapejit.core import places, sizes
-from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim
-from tapejit.core.types import Type
-from tapejit.ir.graph import Graph, Operand, Value
-from tapejit.ir.names import identifier
-from tapejit.ir.op import Op, thread
-from tapejit.ops.operand import Tensor
-from tapejit.record.inline import inline
-from tapejit.record.recorder import Recorder, SymbolicTensor, recording
-from tapejit.runtime.plan import Argument, Give
-from tapejit.runtime.plan import Literal as Same
-from tapejit.signature import Arguments, ObjectLeaf, Signature, TensorLeaf, VariableLeaf
+from tapejit.ir.graph import Graph
+from tapejit.ir.op import thread
+from tapejit.ir.parser import allows, parse
+from tapejit.signature import Arguments, Signature, TensorLeaf
 from tapejit.spec import TensorSpec
-from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
-from tapejit.variable import Variable, paused_tapes
+from tapejit.tensor import convert_to_tensor
+from tapejit.variable import Variable
 
 _log = logging.getLogger("tapejit")
 _run_eagerly = False
@@ -51,340 +44,6 @@ def functions_run_eagerly() -> bool:
     return _run_eagerly
 
 
-class TraceRecorder(Recorder):
-    """The recorder of a whole function: it also says who may create variables."""
-
-    def __init__(self, graph: Graph, may_create: bool) -> None:
-        super().__init__(graph)
-        self.may_create = may_create
-        self.created: list[Any] = []
-
-    def creating(self, variable: Any) -> None:
-        """Called when a variable is made while tracing. ValueError where that is not allowed."""
-        if not self.may_create:
-            raise ValueError(
-                places.with_place(
-                    "tf.function only supports singleton tf.Variables created on the first call. Make sure the tf.Variable is only created once or created "
-                    "outside tf.function."
-                )
-            )
-        self.created.append(variable)
-
-    def evaluate(self, tensor: SymbolicTensor) -> Any:
-        """The value of a symbolic tensor that depends on no argument: the initial value of a variable made while tracing."""
-        from tapejit.ir.interpreter import run
-
-        graph = tensor.recorder.root.graph
-        wanted = _cone(graph, tensor.value)
-        if any(id(p) in wanted for p in graph.params):
-            raise ValueError(places.with_place("the initial value of a variable made inside a traced function may not depend on its arguments"))
-        body = [n for n in graph.body if any(id(o) in wanted for o in n.outs)]
-        cells = {name: v._value.numpy_view() for name, v in tensor.recorder.root.cells.items()}
-        consts = {name: _view(held) for name, held in tensor.recorder.root.captured.items()}
-        with recording(None), paused_tapes():
-            (out,) = run(Graph("initial_value", cells=graph.cells, consts=graph.consts, body=body, results=[tensor.value]), [], cells, consts)
-        return EagerTensor(np.asarray(out))
-
-
-def _cone(graph: Graph, value: Value) -> set[int]:
-    """Ids of the values that `value` is computed from, itself included."""
-    wanted = {id(value)}
-    for node in reversed(graph.body):
-        if any(id(o) in wanted for o in node.outs):
-            wanted.update(id(v) for v in node.values())
-            for g in node.graphs():
-                wanted.update(id(v) for v in g.free())
-    return wanted
-
-
-def _view(held: Any) -> np.ndarray:
-    return held if isinstance(held, np.ndarray) else held.numpy_view()
-
-
-# ------------------------------------------------------------------------------------------------------ a trace
-class ConcreteFunction:
-    """One trace: a graph, the variables and tensors it captured, and how its results are put back together."""
-
-    def __init__(self, owner: Function, arguments: Arguments, recorder: TraceRecorder, outputs: list[Any], tree: Any, seconds: float) -> None:
-        self.owner = weakref.ref(owner)
-        self._name = f"__inference_{owner.name}_{next(_numbers)}"
-        self.structure, self.keys = arguments.structure, arguments.keys
-        self.argument_leaves = [None if isinstance(k, TensorLeaf | VariableLeaf) else x for x, k in zip(arguments.leaves, arguments.keys, strict=True)]
-        self.signature = owner.signature
-        self.traced = recorder.graph
-        self.cells: dict[str, Variable] = dict(recorder.cells)
-        self.captured: dict[str, Any] = dict(recorder.captured)
-        self.outputs_plan, self.tree = outputs, tree  # per leaf of the result: the number of a graph result, or None
-        self.trace_seconds = seconds
-        self.timing: Any = None
-        self.variable_arguments: dict[str, int] = {}  # cell -> which of the variables passed as arguments it is
-        self._compiled: Any = None
-        self._flat: dict[tuple[int, ...], Callable[..., Any]] = {}
-        self._lock = threading.Lock()
-        self._call_op: _CallOp | None = None
-
-    # ------------------------------------------------------------------------------------ what it is
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def graph(self) -> Graph:
-        """The traced graph."""
-        return self.traced
-
-    @property
-    def captured_inputs(self) -> list[Any]:
-        return [*self.cells.values(), *self.captured.values()]
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        return tuple(self.cells.values())
-
-    @property
-    def trainable_variables(self) -> tuple[Variable, ...]:
-        return tuple(v for v in self.cells.values() if v.trainable)
-
-    @property
-    def inputs(self) -> list[TensorSpec]:
-        return [TensorSpec([d if isinstance(d, int) else None for d in p.type.shape], p.type.dtype, p.name) for p in self.traced.params]
-
-    @property
-    def outputs(self) -> list[TensorSpec]:
-        return [TensorSpec([d if isinstance(d, int) else None for d in r.type.shape], r.type.dtype, r.name) for r in self.traced.results]
-
-    @property
-    def structured_input_signature(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        leaves = [
-            TensorSpec([d if isinstance(d, int) else None for d in k.shape], k.dtype, n) if isinstance(k, TensorLeaf) else k if isinstance(k, VariableLeaf) else x
-            for k, x, n in zip(self.keys, self.argument_leaves, self.signature.leaf_names(self.structure), strict=True)
-        ]
-        return self.signature.rebuild(self.structure, leaves)
-
-    @property
-    def structured_outputs(self) -> Any:
-        specs = self.outputs
-        return optree.tree_unflatten(self.tree, [None if k is None else specs[k] for k in self.outputs_plan])
-
-    def pretty_printed_signature(self, verbose: bool = True) -> str:
-        return f"{self.owner_name}({', '.join(f'{n}: {k}' for n, k in zip(self.signature.leaf_names(self.structure), self.keys, strict=True))}) -> {self._returned()}"
-
-    @property
-    def owner_name(self) -> str:
-        owner = self.owner()
-        return owner.name if owner is not None else self.traced.name
-
-    def _returned(self) -> str:
-        return str(optree.tree_unflatten(self.tree, [None if k is None else self.outputs[k] for k in self.outputs_plan]))
-
-    def __repr__(self) -> str:
-        return f"<ConcreteFunction {self.pretty_printed_signature()} at {id(self):#x}>"
-
-    # -------------------------------------------------------------------------------------- calling
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call with the tensors of the signature; Python arguments may be given again with the value they were traced with."""
-        given = self._positional(args, kwargs)
-        return self.call(given, self._variables_given(args, kwargs))
-
-    def _positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        wanted = [k for k in self.keys if isinstance(k, TensorLeaf)]
-        try:
-            bound = self.signature.bind(args, kwargs)
-            leaves: list[Any] = []
-            for x, have, want in zip(bound.leaves, bound.keys, self.keys, strict=True):
-                if isinstance(want, TensorLeaf):
-                    leaves.append(x)
-                elif have != want:
-                    raise TypeError(places.with_place(f"Binding inputs to tf.function failed due to `Can not cast {x!r} to {want}`."))
-        except (TypeError, ValueError):
-            leaves = [x for x in optree.tree_leaves((args, kwargs), none_is_leaf=True) if isinstance(x, Tensor | np.ndarray | Variable | float | int)]
-            if len(leaves) != len(wanted):
-                raise
-        out = []
-        for x, k in zip(leaves, wanted, strict=True):
-            x = x if isinstance(x, Tensor) else convert_to_tensor(x, k.dtype)
-            if not k.accepts(TensorLeaf(x.dtype, tuple(x.dims))):
-                raise InvalidArgumentError(places.with_place(f"{self.owner_name}: expected {k}, got {TensorLeaf(x.dtype, tuple(x.dims))}"))
-            out.append(x)
-        return out
-
-    def _variables_given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Variable]:
-        return [x for x in optree.tree_leaves((args, kwargs), none_is_leaf=True) if isinstance(x, Variable)]
-
-    def bindings(self, variables: list[Variable]) -> dict[str, Variable]:
-        """The variable behind each cell: captured ones, and those passed as arguments of this call."""
-        if not self.variable_arguments:
-            return self.cells
-        return self.cells | {cell: variables[position] for cell, position in self.variable_arguments.items()}
-
-    def call(self, tensors: list[Any], variables: list[Variable]) -> Any:
-        """Run on tensor arguments and variable arguments, both in the order of the signature."""
-        bound = self.bindings(variables)
-        recorder = thread.recorder
-        if recorder is not None:
-            return self._inlined(recorder, tensors, bound)
-        if thread.tapes:
-            return self._recorded(tensors, bound)
-        return self._packed(self.run(tensors, bound))
-
-    def run(self, tensors: list[EagerTensor], bound: dict[str, Variable]) -> list[EagerTensor]:
-        """Results of the compiled step; variables it assigns are updated once it has succeeded."""
-        key = tuple(id(v) for v in bound.values())
-        flat = self._flat.get(key)
-        if flat is None:
-            flat = self.compiled().launcher(EagerTensor, lambda own: own, (), bound, self._consts(), [Give(k) for k in range(len(self.traced.results))])
-            self._flat[key] = flat
-        out = flat(*tensors)
-        if out is NotImplemented:  # an array that is not contiguous, or of a layout kernels do not read
-            out = flat(*(EagerTensor(np.ascontiguousarray(t.numpy_view())) for t in tensors))
-        if out is NotImplemented:
-            raise InvalidArgumentError(places.with_place(f"{self.owner_name}: the arguments do not fit {self.pretty_printed_signature()}"))
-        return out
-
-    def fast(self, variables: list[Variable], fallback: Callable[..., Any]) -> Callable[..., Any] | None:
-        """A native callable with the signature of the Python function, for calls just like the one that was traced."""
-        if any(isinstance(k, ObjectLeaf) for k in self.keys):
-            return None
-        passed = iter(variables)
-
-        def arguments(own: list[Argument]) -> Any:
-            tensors = iter(own)
-            leaves: list[Any] = []
-            for k, x in zip(self.keys, self.argument_leaves, strict=True):
-                if isinstance(k, TensorLeaf):
-                    leaves.append(next(tensors))
-                elif isinstance(k, VariableLeaf):
-                    leaves.append(Same(next(passed), equal=False))
-                else:
-                    leaves.append(Same(x))
-            return optree.tree_unflatten(self.structure[1], leaves)
-
-        returns = optree.tree_unflatten(self.tree, [None if k is None else Give(k) for k in self.outputs_plan])
-        try:
-            return self.compiled().launcher(EagerTensor, arguments, self.structure[0], self.bindings(variables), self._consts(), returns, fallback)
-        except TypeError:  # a structure that only Python can take apart
-            return None
-
-    def _consts(self) -> dict[str, np.ndarray]:
-        return {name: np.ascontiguousarray(_view(held)) for name, held in self.captured.items()}
-
-    def compiled(self) -> Any:
-        """The native step, compiled at the first need."""
-        if self._compiled is None:
-            with self._lock:
-                if self._compiled is None:
-                    from tapejit import compiler
-
-                    self.timing = compiler.Timing(trace=self.trace_seconds)
-                    self._compiled = compiler.compile(self.traced, self.timing)
-        return self._compiled
-
-    def _packed(self, results: list[Any]) -> Any:
-        if self.outputs_plan == [0] and self.tree.is_leaf():
-            return results[0]
-        return optree.tree_unflatten(self.tree, [None if k is None else results[k] for k in self.outputs_plan])
-
-    # --------------------------------------------------------------------- inside another traced function
-    def _inlined(self, recorder: Recorder, tensors: list[Any], bound: dict[str, Variable]) -> Any:
-        args = [recorder.builder.literal(recorder.operand(t)) for t in tensors]
-
-        def read(cell: str) -> Operand:
-            return bound[cell].enter_graph(recorder)
-
-        def assign(cell: str, value: Operand) -> None:
-            v = bound[cell]
-            recorder.assign(v, v.label(), v.cell_type(), value)
-
-        def const(name: str) -> Operand:
-            held = self.captured[name]
-            return held.enter_graph(recorder) if hasattr(held, "enter_graph") else recorder.constant(held, held)
-
-        out = inline(recorder, self.traced, list(args), read, assign, const)
-        return self._packed([GraphTensor(recorder.builder.literal(o), recorder) for o in out])
-
-    # ------------------------------------------------------------------------------------ under a tape
-    def _recorded(self, tensors: list[Any], bound: dict[str, Variable]) -> Any:
-        """Run the step as one op that the tapes of the thread record."""
-        cells = list(bound)
-        read = [bound[c].read_tensor() for c in cells]  # the tapes see the reads
-        consts = [h if isinstance(h, EagerTensor) else EagerTensor(h) for h in self.captured.values()]
-        inputs = [*tensors, *read, *consts]
-        with paused_tapes():
-            results = self.run(tensors, bound)
-        if self._call_op is None:
-            self._call_op = _CallOp(self)
-        for tape in thread.tapes:
-            tape.record(self._call_op, inputs, {}, tuple(results))
-        return self._packed(results)
-
-
-_numbers = itertools.count(1)
-
-
-class _CallOp(Op):
-    """A call of a traced function as one op: operands are its arguments, the cells it read and its captures."""
-
-    def __init__(self, concrete: ConcreteFunction) -> None:
-        self.name = f"call_{concrete.owner_name}"
-        self.concrete = concrete
-        self._backward: dict[tuple[int, ...], tuple[ConcreteFunction, list[int]]] = {}
-
-    def gradient_operands(self, count: int) -> list[int]:
-        return list(range(count))
-
-    def vjp(self, g: Any, z: Any, *operands: Any) -> tuple[Any, ...]:
-        gs = g if isinstance(g, tuple) else (g,)
-        present = tuple(k for k, x in enumerate(gs) if x is not None)
-        if present not in self._backward:
-            self._backward[present] = self._build(present, operands)
-        backward, reached = self._backward[present]
-        grads = backward.call([*operands, *(gs[k] for k in present)], [])
-        out: list[Any] = [None] * len(operands)
-        for k, d in zip(reached, grads if isinstance(grads, tuple) else (grads,), strict=True):
-            out[k] = d
-        return tuple(out)
-
-    def _build(self, present: tuple[int, ...], operands: tuple[Any, ...]) -> tuple[Any, list[int]]:
-        """The function (operands, output gradients) -> gradients of the operands that are connected."""
-        from tapejit.tape import GradientTape
-
-        concrete = self.concrete
-        graph = concrete.traced
-        arguments, cells, consts = len(graph.params), list(concrete.cells), list(concrete.captured)
-        reached: list[int] = []
-
-        def gradients(*xs: Any) -> Any:
-            values, seeds = xs[: len(operands)], xs[len(operands) :]
-            recorder = thread.recorder
-            current: dict[str, Any] = {c: values[arguments + k] for k, c in enumerate(cells)}
-
-            def assign(cell: str, value: Operand) -> None:
-                current[cell] = value
-
-            def operand(x: Any) -> Operand:
-                return recorder.operand(x)
-
-            with GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch([v for v in values if v.dtype.differentiable])
-                out = inline(
-                    recorder, graph, [operand(v) for v in values[:arguments]], lambda c: operand(current[c]), assign, lambda n: operand(values[arguments + len(cells) + consts.index(n)])
-                )
-                results = [GraphTensor(recorder.builder.literal(o), recorder) for o in out]
-            found = tape.gradient([results[k] for k in present], list(values), output_gradients=list(seeds))
-            reached[:] = [k for k, d in enumerate(found) if d is not None]
-            return tuple(found[k] for k in reached)
-
-        gradients.__name__ = f"{concrete.owner_name}_gradient"
-        traced = Function(gradients)
-        types = [TensorSpec(_spec_shape(p.dims), p.dtype) for p in operands] + [TensorSpec(_spec_shape(graph.results[k].type.shape), graph.results[k].type.dtype) for k in present]
-        return traced.get_concrete_function(*types), reached
-
-
-def _spec_shape(dims: tuple[Dim, ...]) -> list[int | None]:
-    return [d if isinstance(d, int) else None for d in dims]
-
-
-# --------------------------------------------------------------------------------------------------- a function
 class Function:
     """A Python function and its traces. Calling it runs the trace that fits the arguments, made if there is none."""
 
@@ -462,81 +121,34 @@ class Function:
         return Arguments(arguments.structure, arguments.leaves, tuple(keys))
 
     def _trace(self, arguments: Arguments) -> ConcreteFunction:
-        created_before = self._created
-        concrete, created = self._record(arguments, may_create=not created_before)
-        if created:
+        self._count += 1
+        concrete, created = trace(self.python_function, self.name, self.signature, arguments, may_create=not self._created)
+        if created:  # once more, to have a graph without the creation
+            self._count += 1
             self._created = True
-            concrete, _ = self._record(arguments, may_create=False)
+            concrete, _ = trace(self.python_function, self.name, self.signature, arguments, may_create=False)
         self._created = True
+        self.adopt(concrete)
+        return concrete
+
+    def adopt(self, concrete: ConcreteFunction) -> None:
+        """Enter a trace: calls that fit it use it, the exact ones before those with open sizes."""
+        arguments = Arguments(concrete.structure, [], concrete.keys)
         self._traces[arguments.key] = concrete
         if any(not isinstance(d, int) for k in arguments.keys if isinstance(k, TensorLeaf) for d in k.shape):
             self._general.insert(0, (arguments, concrete))
             self._general.sort(key=lambda item: sum(not isinstance(d, int) for k in item[0].keys if isinstance(k, TensorLeaf) for d in k.shape))
-        return concrete
 
-    def _record(self, arguments: Arguments, may_create: bool) -> tuple[ConcreteFunction, bool]:
-        """Run the Python function once with symbolic arguments. An exception leaves no trace behind."""
-        started = time.perf_counter()
-        self._count += 1
-        code = getattr(self.python_function, "__code__", None)
-        place = places.Place(code.co_filename, code.co_firstlineno) if code is not None else None
-        graph = Graph(identifier(self.name.strip("<>")), place=place)
-        recorder = TraceRecorder(graph, may_create)
-        named: dict[Any, str] = {}
-
-        def size(d: Any) -> Dim:
-            if d is None:
-                return sizes.named(recorder.new_size())
-            if d not in named:
-                named[d] = recorder.new_size(str(d))
-            return sizes.named(named[d])
-
-        symbolic: list[Any] = []
-        variables: dict[str, int] = {}
-        position: dict[int, int] = {}
-        for x, k, n in zip(arguments.leaves, arguments.keys, self.signature.leaf_names(arguments.structure), strict=True):
-            if isinstance(k, TensorLeaf):
-                type = Type(k.dtype, tuple(d if isinstance(d, int) else size(d) for d in k.shape))
-                symbolic.append(GraphTensor(recorder.builder.parameter(n, type), recorder))
-            else:
-                if isinstance(x, Variable):
-                    variables[recorder.cell(x, identifier(n), x.cell_type())] = position.setdefault(id(x), len(position))
-                symbolic.append(x)
-        args, kwargs = self.signature.rebuild(arguments.structure, symbolic)
-        with recording(recorder), paused_tapes():
-            out = self.python_function(*args, **kwargs)
-            leaves, tree = optree.tree_flatten(out, none_is_leaf=True)
-            plan = [self._result(recorder, x) for x in leaves]
-        concrete = ConcreteFunction(self, arguments, recorder, plan, tree, time.perf_counter() - started)
-        concrete.variable_arguments = variables
-        for cell in variables:
-            del concrete.cells[cell]
-        return concrete, bool(recorder.created)
-
-    def _result(self, recorder: Recorder, x: Any) -> int | None:
-        """The number of the graph result that leaf `x` of the returned structure becomes. TypeError for what is no tensor."""
-        if x is None:
-            return None
-        if hasattr(x, "to_tensor"):
-            x = x.to_tensor()
-        if not isinstance(x, Tensor | Variable | int | float | bool | complex | np.ndarray | np.generic):
-            raise TypeError(
-                places.with_place(
-                    "To be compatible with tf.function, Python functions must return zero or more Tensors or ExtensionTypes or None values; "
-                    f"in compilation of {self.name}, found return value of type {type(x).__name__}, which is not a Tensor or ExtensionType."
-                )
-            )
-        value = recorder.builder.literal(recorder.operand(x))
-        recorder.graph.results.append(value)
-        return len(recorder.graph.results) - 1
+    def arguments_of_specs(self) -> Arguments:
+        """The input signature as the arguments of a call."""
+        leaves, tree = optree.tree_flatten(self.input_signature or (), none_is_leaf=True)
+        return Arguments(((), tree), leaves, tuple(TensorLeaf(s.dtype, s.named_shape) for s in leaves))
 
     # -------------------------------------------------------------------------------- TensorFlow's
     def get_concrete_function(self, *args: Any, **kwargs: Any) -> ConcreteFunction:
         """The trace for arguments or `TensorSpec`s (or, with an input signature, for none)."""
         if self.input_signature is not None and not args and not kwargs:
-            specs = self.input_signature
-            leaves, tree = optree.tree_flatten(tuple(specs), none_is_leaf=True)
-            arguments = Arguments(((), tree), leaves, tuple(TensorLeaf(s.dtype, s.named_shape) for s in leaves))
+            arguments = self.arguments_of_specs()
         else:
             arguments = self.signature.bind(args, kwargs)
         found = self._traces.get(arguments.key)
@@ -647,3 +259,43 @@ def function(
     return decorate if func is None else decorate(func)
 
 
+def from_text(text: str, state: Mapping[str, Variable] | None = None, consts: Mapping[str, Any] | None = None) -> Function:
+    """The function that a graph's text describes, as `print(f.show())` wrote it or as it was edited since.
+
+    `state` gives the variable behind each `state.x`, `consts` the array behind each `const.x`. InvalidArgumentError names the line of a
+    text that is no graph; ValueError a cell or constant that is not given.
+    """
+    graph = parse(text)
+    state, consts = dict(state or {}), {k: convert_to_tensor(v) for k, v in (consts or {}).items()}
+    for what, declared, given in (("state", graph.cells, state), ("const", graph.consts, consts)):
+        for name in declared:
+            if name not in given:
+                raise ValueError(places.with_place(f"{graph.name} uses {what}.{name}; write from_text(text, {'state' if what == 'state' else 'consts'}={{{name!r}: ...}})"))
+
+        for name, t in graph.cells.items() if what == "state" else ():
+            have = state[name].cell_type()
+            if not allows(t, have):
+                raise ValueError(places.with_place(f"{graph.name} declares state.{name}: {t}, but the variable given for it is {have}"))
+
+    def body(*args: Any) -> Any:
+        raise NotImplementedError(f"{graph.name} was made from text and has no Python to run eagerly")
+
+    body.__name__ = graph.name
+    body.__signature__ = PythonSignature([Parameter(p.name, Parameter.POSITIONAL_ONLY) for p in graph.params])  # type: ignore[attr-defined]
+    specs = [TensorSpec([d if isinstance(d, int) else _named(d) for d in p.type.shape], p.type.dtype, p.name) for p in graph.params]
+    out = Function(body, specs, name=graph.name)
+    recorder = TraceRecorder(graph, may_create=False)
+    recorder.cells, recorder.captured = state, consts
+    count = len(graph.results)
+    tree = optree.tree_structure(0 if count == 1 else (0,) * count if count else None, none_is_leaf=True)
+    out.adopt(ConcreteFunction(graph.name, out.signature, out.arguments_of_specs(), recorder, list(range(count)) if count else [None], tree, 0.0))
+    return out
+
+
+def _named(d: Dim) -> str | None:
+    """The name of a size that is nothing but a name; None, an open size, for any other."""
+    (name,) = found if len(found := sizes.names(d)) == 1 else ("",)
+    return name if name and d == sizes.named(name) else None
+
+
+function.from_text = from_text  # type: ignore[attr-defined]

@@ -48,10 +48,9 @@ def inline(
     assign: Callable[[str, Operand], None],
     const: Callable[[str], Operand],
 ) -> list[Operand]:
-    """Write the lines of `graph` through `recorder`; returns what its results are there.
+    """Write the lines of `graph`, which has no tape lines, through `recorder`; returns what its results are there.
 
-    `read`, `assign` and `const` say what the cells and constants of the graph are. Its tapes get names of their own; tapes that are
-    recording around the call see every line.
+    `read`, `assign` and `const` say what the cells and constants of the graph are. Tapes that record around the call see every line.
     """
     builder, names = recorder.builder, recorder.builder.names
     env: dict[int, Operand] = {}
@@ -61,8 +60,9 @@ def inline(
         for d, n in zip(p.type.shape, a.type.shape, strict=True):
             if isinstance(d, sizes.Size) and len(sizes.names(d)) == 1 and d == sizes.named(next(iter(sizes.names(d)))):
                 dims.setdefault(next(iter(sizes.names(d))), n)
-    tapes: dict[str, str] = {}
     for node in graph.body:
+        if node.tapes or "tape" in node.attrs:
+            raise ValueError(f"{graph.name} has tape lines; differentiate it before it is written into another graph")
         values = tuple(a if isinstance(a, Literal) else env[id(a)] for a in node.args)
         if node.op is structure.read:
             env[id(node.out)] = read(node.attrs["cell"])
@@ -74,15 +74,7 @@ def inline(
             assign(node.attrs["cell"], values[0])
             continue
         attrs = {k: copied(a, env, names, dims) if isinstance(a, Graph) else renamed_dims(a, dims) for k, a in node.attrs.items()}
-        for t in (*node.tapes, *([attrs["tape"]] if "tape" in attrs else [])):
-            if t not in tapes:
-                tapes[t] = names.fresh(t)
-        if "tape" in attrs:
-            attrs["tape"] = tapes[attrs["tape"]]
-        if node.op is structure.watch and attrs.get("cell"):
-            read(attrs["cell"])
-        inside = tuple(tapes[t] for t in node.tapes)
-        outs = builder.emit(node.op, values, attrs, place=node.place, name=node.outs[0].name if len(node.outs) == 1 else "", tapes=(*recorder.tapes, *inside))
+        outs = builder.emit(node.op, values, attrs, place=node.place, name=node.outs[0].name if len(node.outs) == 1 else "", tapes=recorder.tapes)
         for old, new in zip(node.outs, outs, strict=True):
             env[id(old)] = new
             if node.op.binds_size:
