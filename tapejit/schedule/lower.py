@@ -32,9 +32,18 @@ class Layout:
 
     def __init__(self) -> None:
         self.memory: dict[str, Memory] = {}
+        self._buffers: set[str] = set()
 
     def give(self, value: str, buffer: str, type: Type) -> None:
         self.memory[value] = Memory(buffer, type)
+        self._buffers.add(buffer)
+
+    def local(self, value: str) -> str:
+        """The name of the local scalar that holds a value, or an element of it: no buffer's."""
+        name = value.replace(".", "_")
+        while name in self._buffers:
+            name += "_"
+        return name
 
 
 def neutral(combine: str, dtype: DType) -> Expr:
@@ -114,7 +123,7 @@ def lower_tree(
             if isinstance(x, Load):
                 made = tree.made.get(x.buffer)
                 if made is not None and visible(made, path, x.index):
-                    return Var(x.dtype, local(x.buffer))
+                    return Var(x.dtype, layout.local(x.buffer))
                 index = tuple(swap(i) for i in x.index)
                 return Load(x.dtype, layout.memory[x.buffer].name, at(x.buffer, index))
             return expr.rebuild(x, swap)
@@ -126,7 +135,7 @@ def lower_tree(
         assert d.element is not None
         start = neutral(d.combine, d.element.dtype)
         if not made.in_memory:
-            return [Accumulator(local(d.name), start)]
+            return [Accumulator(layout.local(d.name), start)]
         first = made.reduced.index(True)
         inner = [loop for loop, r in zip(made.path[first:], made.reduced[first:], strict=True) if not r]
         stmt: Stmt = Store(layout.memory[d.name].name, at(d.name, made.index), start)
@@ -140,10 +149,10 @@ def lower_tree(
         if d.kind == "reduce":
             if tree.made[d.name].in_memory:
                 return [Store(layout.memory[d.name].name, at(d.name, x.index), value, d.combine)]
-            return [Update(local(d.name), d.combine, value)]
-        out: list[Stmt] = [Let(local(d.name), value)]
+            return [Update(layout.local(d.name), d.combine, value)]
+        out: list[Stmt] = [Let(layout.local(d.name), value)]
         if d.name in stored:
-            out.append(Store(layout.memory[d.name].name, at(d.name, x.index), Var(value.dtype, local(d.name))))
+            out.append(Store(layout.memory[d.name].name, at(d.name, x.index), Var(value.dtype, layout.local(d.name))))
         return out
 
     def block(body: list[Any], path: list[Loop]) -> tuple[Stmt, ...]:
@@ -161,17 +170,12 @@ def lower_tree(
                     done = made.definition.kind == "reduce" and not made.in_memory and made.path[made.reduced.index(True)] is item
                     if done and made.definition.name in stored:
                         dtype = made.definition.element.dtype  # type: ignore[union-attr]
-                        out.append(Store(layout.memory[made.definition.name].name, at(made.definition.name, made.index), Var(dtype, local(made.definition.name))))
+                        out.append(Store(layout.memory[made.definition.name].name, at(made.definition.name, made.index), Var(dtype, layout.local(made.definition.name))))
         return tuple(out)
 
     body = block(tree.body, [])
     places = list(dict.fromkeys(x.definition.place for item in tree.body for x in leaves(item) if x.definition.place))
     return kernel(name, body, layout, places)
-
-
-def local(value: str) -> str:
-    """The name of the local scalar that holds a value."""
-    return value.replace(".", "_")
 
 
 # --------------------------------------------------------------------------------------------------- products
@@ -181,7 +185,7 @@ def lower_product(name: str, p: Product, layout: Layout, stored: set[str], panel
     def swap(x: Expr) -> Expr:
         if isinstance(x, Load):
             if x.buffer in p.made:
-                return Var(x.dtype, local(x.buffer))
+                return Var(x.dtype, layout.local(x.buffer))
             return Load(x.dtype, layout.memory[x.buffer].name, tuple(swap(i) for i in x.index))
         return expr.rebuild(x, swap)
 
@@ -190,11 +194,11 @@ def lower_product(name: str, p: Product, layout: Layout, stored: set[str], panel
 
     def keep(d: Definition, index: tuple[Expr, ...]) -> None:
         if d.name in stored:
-            epilogue.append(Store(layout.memory[d.name].name, index, Var(d.type.dtype, local(d.name))))
+            epilogue.append(Store(layout.memory[d.name].name, index, Var(d.type.dtype, layout.local(d.name))))
 
     keep(out, out.index)
     for leaf in p.epilogue:
-        epilogue.append(Let(local(leaf.definition.name), swap(leaf.element)))
+        epilogue.append(Let(layout.local(leaf.definition.name), swap(leaf.element)))
         keep(leaf.definition, leaf.index)
     left, rows = swap(p.left), p.row[1]
     if panel:  # row r of panel b is row panel * b + r
@@ -202,7 +206,7 @@ def lower_product(name: str, p: Product, layout: Layout, stored: set[str], panel
         shifted: dict[str, Expr] = {p.row[0]: Var(dtypes.int64, b) * panel + Var(dtypes.int64, p.row[0])}
         left, epilogue = expr.substitute(left, shifted), [_shifted(s, shifted) for s in epilogue]
         rows = sizes.minimum(panel, rows - panel * sizes.named(b))
-    stmt: Stmt = Contract(p.row[0], rows, p.column[0], p.column[1], p.depth[0], p.depth[1], left, swap(p.right), local(out.name), tuple(epilogue))
+    stmt: Stmt = Contract(p.row[0], rows, p.column[0], p.column[1], p.depth[0], p.depth[1], left, swap(p.right), layout.local(out.name), tuple(epilogue))
     if panel:
         stmt = For(b, sizes.floordiv(p.row[1] + (panel - 1), panel), "parallel", (stmt,))
     for variable, extent in reversed(p.batch):
