@@ -95,8 +95,8 @@ def matmul(
         a, transpose_a = _l.conj(a), True
     if adjoint_b:
         b, transpose_b = _l.conj(b), True
-    turned = {k: True for k, v in (("transpose_a", transpose_a), ("transpose_b", transpose_b)) if v}
-    return _matmul(a, b, **turned)
+    flags = {k: True for k, v in (("transpose_a", transpose_a), ("transpose_b", transpose_b)) if v}
+    return _matmul(a, b, **flags)
 
 
 def matvec(

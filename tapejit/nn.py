@@ -399,12 +399,12 @@ def _dropped(x: Any, rate: Any, noise_shape: Any, uniform: Any) -> Any:
     """`x` with a share `rate` of its elements put to 0 and the others scaled up; `uniform(shape, dtype)` draws."""
     x = _floating(x, "dropout")
     if isinstance(rate, int | float | np.generic):
+        rate = float(rate)
         if not 0 <= rate < 1:
             raise _fail(f"`rate` must be a scalar tensor or a float in the range [0, 1). Received: rate={rate}")
         if rate == 0:
             return x
-        scale: Any = 1.0 / (1.0 - float(rate))
-        rate = float(rate)
+        scale: Any = 1.0 / (1.0 - rate)
     else:
         rate = convert_to_tensor(rate)
         if rate.dims:

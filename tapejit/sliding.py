@@ -20,6 +20,7 @@ from tapejit.ops.elementwise import cast, full
 from tapejit.ops.pooling import max_pool as max_pool_op
 from tapejit.ops.pooling import pool_where, window_sum
 from tapejit.ops.shapes import reshape, transpose
+from tapejit.ops.slicing import scalar_of
 from tapejit.ops.windows import Padding, axis_padding, output_size, pads
 from tapejit.tensor import convert_to_tensor, dims_of
 
@@ -80,7 +81,7 @@ def _padding(padding: Any, rank: int, first: bool) -> Padding:
     return tuple((b, a) for b, a in pairs)
 
 
-def _attributes(strides: tuple[int, ...], padding: Padding, dilations: tuple[int, ...], groups: int = 1) -> dict[str, Any]:
+def _attributes(strides: tuple[int, ...], padding: Padding, dilations: tuple[int, ...], groups: Any = 1) -> dict[str, Any]:
     """Attributes of a convolution, those that are as by default left out so that the text stays short."""
     out: dict[str, Any] = {"strides": strides}
     if padding != "VALID":
@@ -337,7 +338,7 @@ def depthwise_conv2d_backprop_filter(
     h, w, channels, multiplier = dims_of(filter_sizes)
     attrs = _attributes(
         _per_axis(strides, 2, "strides", first), _padding(padding, 2, first), _per_axis(dilations, 2, "dilations", first), channels
-    )  # type: ignore[arg-type]
+    )
     return reshape(conv_filter(_last(x, first), _last(g, first), kernel=(h, w), **attrs), shape=(h, w, channels, multiplier))
 
 
@@ -465,11 +466,12 @@ def max_pool_with_argmax(
     def along(axis: int, size: Dim, offset: Any) -> Any:
         """The position along a spatial axis: where the window starts plus the place in it."""
         count = output_size(size, window["kernel"][axis], window["strides"][axis], 1, axis_padding(window["padding"], axis))
-        starts = iota(size=count, dtype=dtypes.int64) * window["strides"][axis] - margins[axis][0]
+        starts = iota(size=count, dtype=dtypes.int64) * window["strides"][axis] - scalar_of(margins[axis][0], dtypes.int64)
         return reshape(starts, shape=(count, *(1,) * (2 - axis))) + offset
 
     row, column = along(0, height, place // window["kernel"][1]), along(1, width, place % window["kernel"][1])
-    flat = (row * width + column) * channels + iota(size=channels, dtype=dtypes.int64)
+    wide, deep = scalar_of(width, dtypes.int64), scalar_of(channels, dtypes.int64)
+    flat = (row * wide + column) * deep + iota(size=channels, dtype=dtypes.int64)
     if include_batch_in_index:
-        flat = flat + reshape(iota(size=batch, dtype=dtypes.int64), shape=(batch, 1, 1, 1)) * (height * width * channels)
+        flat = flat + reshape(iota(size=batch, dtype=dtypes.int64), shape=(batch, 1, 1, 1)) * scalar_of(height * width * channels, dtypes.int64)
     return largest, cast(flat, dtype=dtypes.as_dtype(output_dtype))

@@ -69,7 +69,7 @@ def _wide(*arrays: Any) -> tuple[Any, ...]:
     return tuple(a.astype(np.float32) if a.dtype.itemsize == 2 and a.dtype.kind in "fV" else a for a in arrays)
 
 
-def _columns(x: Any, counts: tuple[int, ...], window: dict[str, Any]) -> Any:
+def _columns(x: Any, counts: tuple[Any, ...], window: dict[str, Any]) -> Any:
     """A view [batch, *counts, *kernel, channels] of what the windows see."""
     return window_view(padded(x, pads(x.shape[1:-1], **window)), counts, window["kernel"], window["strides"], window["dilations"])
 

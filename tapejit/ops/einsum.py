@@ -92,7 +92,7 @@ def _without_repeats(x: Any, labels: Labels, equation: str) -> tuple[Any, Labels
         second = labels.index(label, first + 1)
         others = [k for k in range(len(labels)) if k not in (first, second)]
         try:
-            n = sizes.unify(x.dims[first], x.dims[second])
+            n = _same(x.dims[first], x.dims[second])
         except ValueError as e:
             raise ValueError(f"einsum {equation!r}: axes {label!r}: {e}") from None
         moved = transpose(x, perm=(*others, first, second))
@@ -101,6 +101,12 @@ def _without_repeats(x: Any, labels: Labels, equation: str) -> tuple[Any, Labels
         x = slice_(flat, begin=(0,) * rank, size=(*flat.dims[:-1], n), stride=(*(1,) * (rank - 1), n + 1))
         labels = (*(labels[k] for k in others), label)
     return x, labels
+
+
+def _same(a: Dim, b: Dim) -> Dim:
+    """The one dim that both are. ValueError if they certainly differ; where that is open, the ops that meet them will note it."""
+    with sizes.assuming():
+        return sizes.unify(a, b)
 
 
 def _extents(terms: list[tuple[Any, Labels]], equation: str) -> dict[str, Dim]:
@@ -112,7 +118,7 @@ def _extents(terms: list[tuple[Any, Labels]], equation: str) -> dict[str, Dim]:
                 extents[label] = d
             elif not (label.startswith("...") and is_one(d)):
                 try:
-                    extents[label] = sizes.unify(old, d)
+                    extents[label] = _same(old, d)
                 except ValueError as e:
                     raise ValueError(f"einsum {equation!r}: axis {label!r}: {e}") from None
     return extents
@@ -124,7 +130,7 @@ def _next_pair(terms: list[tuple[Any, Labels]], output: Labels, extents: dict[st
         return 0, 1
     letter = dict(zip(extents, string.ascii_letters, strict=False))
     spelled = ",".join("".join(letter[c] for c in labels) for _, labels in terms) + "->" + "".join(letter[c] for c in output)
-    shapes = [np.broadcast_to(np.float32(0), tuple(extents[c] for c in labels)) for _, labels in terms]
+    shapes = [np.broadcast_to(np.float32(0), tuple(sizes.evaluate(extents[c], {}) for c in labels)) for _, labels in terms]
     first = np.einsum_path(spelled, *shapes, optimize="greedy")[0][1]
     return (min(first), max(first)) if len(first) == 2 else (0, 1)
 
@@ -195,7 +201,7 @@ def tensordot(a: Any, b: Any, axes: Any) -> Any:
     right: list[str] = [f"b{k}" for k in range(rank_b)]
     for i, j in zip(of_a, of_b, strict=True):
         try:
-            sizes.unify(a.dims[i], b.dims[j])
+            _same(a.dims[i], b.dims[j])
         except ValueError as e:
             raise ValueError(f"tensordot: axis {i} of {list(map(str, a.dims))} against axis {j} of {list(map(str, b.dims))}: {e}") from None
         right[j] = left[i]

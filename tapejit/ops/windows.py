@@ -152,7 +152,7 @@ def axes(names: str, extents: tuple[Dim, ...]) -> tuple[tuple[tuple[str, Dim], .
 
 
 # ------------------------------------------------------------------------------------------------ NumPy
-def padded(x: Any, margins: tuple[tuple[int, int], ...], fill: Any = 0) -> Any:
+def padded(x: Any, margins: tuple[tuple[Any, Any], ...], fill: Any = 0) -> Any:
     """`x` with `margins` of `fill` around its spatial axes; `x` itself where they are empty."""
     if not any(before or after for before, after in margins):
         return x
@@ -163,7 +163,7 @@ def padded(x: Any, margins: tuple[tuple[int, int], ...], fill: Any = 0) -> Any:
 
 
 def places(
-    counts: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
+    counts: tuple[Any, ...], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
     """For each place k of the window, in row-major order: k and the slices of a padded array [batch, *spatial, channels] that all windows see there."""
     for k in itertools.product(*map(range, kernel)):
@@ -179,7 +179,7 @@ def places(
         )
 
 
-def window_view(x: Any, counts: tuple[int, ...], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]) -> Any:
+def window_view(x: Any, counts: tuple[Any, ...], kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]) -> Any:
     """A read-only view [batch, *counts, *kernel, channels] of a padded array."""
     first, *middle, last = x.strides
     return np.lib.stride_tricks.as_strided(

@@ -88,3 +88,13 @@ def test_tensordot_refusals():
         tf.tensordot(np.ones((2, 3)), np.ones((2, 3)), 1)
     with pytest.raises(ValueError, match="out of range"):
         tf.tensordot(np.ones((2, 3)), np.ones((2, 3)), [[2], [0]])
+
+
+def test_sizes_that_are_open_while_tracing():
+    """Two batches are taken to be equal, which the traced function checks when it is called."""
+    spec = [tf.TensorSpec([None, 4, 3, 5]), tf.TensorSpec([None, 6, 3, 5])]
+    f = tf.function(lambda q, k: tf.einsum("bqhd,bkhd->bhqk", q, k), input_signature=spec)
+    q, k = np.ones((2, 4, 3, 5), "f4"), np.ones((2, 6, 3, 5), "f4")
+    np.testing.assert_array_equal(f(q, k), np.full((2, 3, 4, 6), 5))
+    with pytest.raises((ValueError, TypeError)):
+        f(q, k[:1].repeat(3, 0))
