@@ -84,6 +84,10 @@ def _view(held: Any) -> np.ndarray:
     return held if isinstance(held, np.ndarray) else held.numpy_view()
 
 
+class Unfit(InvalidArgumentError):
+    """Sizes that a trace took to be equal are not: the arguments want a trace of their own."""
+
+
 # ------------------------------------------------------------------------------------------------------ tracing
 def trace(function: Callable[..., Any], name: str, signature: Signature, arguments: Arguments, may_create: bool) -> tuple[ConcreteFunction, bool]:
     """Run the Python function once with symbolic arguments; the trace, and whether variables were created on the way.
@@ -278,7 +282,7 @@ class ConcreteFunction:
         if out is NotImplemented:  # an array that is not contiguous, or of a layout kernels do not read
             out = flat(*(EagerTensor(np.ascontiguousarray(t.numpy_view())) for t in tensors))
         if out is NotImplemented:
-            raise InvalidArgumentError(places.with_place(f"{self.owner_name}: the arguments do not fit {self.pretty_printed_signature()}"))
+            raise Unfit(places.with_place(f"{self.owner_name}: the arguments do not fit {self.pretty_printed_signature()}"))
         return out
 
     def fast(self, variables: list[Variable], fallback: Callable[..., Any]) -> Callable[..., Any] | None:

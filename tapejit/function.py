@@ -18,7 +18,7 @@ from typing import Any
 import optree
 
 from tapejit import stages
-from tapejit.concrete import ConcreteFunction, TraceRecorder, trace
+from tapejit.concrete import ConcreteFunction, TraceRecorder, Unfit, trace
 from tapejit.core import places, sizes
 from tapejit.core.sizes import Dim
 from tapejit.ir.graph import Graph
@@ -92,7 +92,17 @@ class Function:
             if key not in self._launchers:
                 # a call that does not fit the new launcher goes on to the one before it, and so on: shapes may alternate
                 self._launchers[key] = self._fast = concrete.fast(arguments.variables(), self._fast or self._slow_itself) or self._fast
-        return concrete.call(arguments.tensors(), arguments.variables())
+        try:
+            return concrete.call(arguments.tensors(), arguments.variables())
+        except Unfit:
+            return self._exact(arguments).call(arguments.tensors(), arguments.variables())
+
+    def _exact(self, arguments: Arguments) -> ConcreteFunction:
+        """A trace for exactly these sizes, where one with open sizes took some to be equal that are not."""
+        keys = tuple(TensorLeaf(k.dtype, tuple(x.dims)) if isinstance(k, TensorLeaf) else k for x, k in zip(arguments.leaves, arguments.keys, strict=True))
+        exact = Arguments(arguments.structure, arguments.leaves, keys)
+        with self._lock:
+            return self._traces.get(exact.key) or self._trace(exact)
 
     def _find(self, arguments: Arguments) -> ConcreteFunction:
         """The most specific trace that takes these arguments, or a new one."""

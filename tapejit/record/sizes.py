@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapejit.core import dtypes
+from tapejit.core import dtypes, places
 from tapejit.core.sizes import Dim, named
 from tapejit.core.types import Type
 from tapejit.ir.builder import Builder
@@ -22,6 +22,10 @@ class SizeOf(Op):
             raise TypeError(f"a size is an integer scalar, got {x}")
         return Type(dtypes.int64)
 
+    def failure(self, a: float, b: float) -> str:
+        """What went wrong where a size known only at run time had to be equal to another one."""
+        return f"sizes that have to be equal are not: {a:g} and {b:g}"
+
     def eager(self, x):  # type: ignore[no-untyped-def]
         return x.astype("int64")
 
@@ -34,7 +38,7 @@ def as_dim(x: SymbolicTensor, base: str = "N") -> Dim:
     if x.elements is not None and x.elements.ndim == 0:
         return x.elements[()]
     builder: Builder = x.recorder.builder
-    (out,) = builder.emit(size_of, (x.value,), {}, name=base, tapes=())
+    (out,) = builder.emit(size_of, (x.value,), {}, name=base, place=places.here(2))
     return named(out.name)
 
 

@@ -19,7 +19,7 @@ from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names
 from tapejit.loops import expr
 from tapejit.loops.expr import Load, Var
-from tapejit.loops.program import BindSize, Buffer, HostCall, Launch, Program, Step
+from tapejit.loops.program import BindSize, Buffer, CheckSize, HostCall, Launch, Program, Step
 from tapejit.schedule.control import control_steps
 from tapejit.schedule.define import Definition, Definitions
 from tapejit.schedule.fuse import Fuser, Product, Single, Tree, Unit, as_product, members
@@ -111,7 +111,7 @@ class Planner:
     def needed(self) -> set[str]:
         """Values that have to be in memory whatever fusion does; what was seen through becomes real where it is needed."""
         table = self.definitions.table
-        out = {r.name for r in self.graph.results} | set(self.assigned.values()) | self.late_sizes
+        out = {r.name for r in self.graph.results} | set(self.assigned.values()) | (self.late_sizes & set(self.definitions.table))
         for d in list(table.values()):
             if d.kind in ("opaque", "host", "control") or d.alias_of:
                 out.update(n for n in d.operands if n not in self.late_sizes or d.kind != "memory")
@@ -249,7 +249,7 @@ class Planner:
         return out
 
     def _fallible(self, unit: Unit) -> bool:
-        return isinstance(unit, Single)
+        return isinstance(unit, Single) or any(d.name in self.late_sizes for d in members(unit))
 
     # ---------------------------------------------------------------------------------------- memory
     def _place_values(self, fuser: Fuser, stored: set[str], results: list[tuple[str, Type]], in_place: set[str]) -> None:
@@ -307,6 +307,10 @@ class Planner:
     # ------------------------------------------------------------------------------------------ steps
     def _steps(self, fuser: Fuser, order: list[int], stored: set[str]) -> list[Step]:
         steps: list[Step] = []
+        guards = list(self.graph.guards)
+        if self.given is not None:  # those of the whole graph are checked before the step is called
+            steps += self._checks(guards, set(), "")
+        bound: set[str] = set()
         for at in order:
             unit = fuser.units[at]
             made = [d.name for d in members(unit)]
@@ -321,8 +325,20 @@ class Planner:
                 else:
                     kernel = lower_product(name, unit, self.layout, stored, PANEL if in_panels(unit, self.target) else 0)
                 steps.append(Launch(kernel, tuple(self.views.get(p.name, p.name) for p in kernel.params)))
-            steps.extend(BindSize(n, self.layout.memory[n].name) for n in made if n in self.late_sizes)
+            for n in made:
+                if n in self.late_sizes:
+                    bound.add(n)
+                    steps.append(BindSize(n, self.layout.memory[n].name))
+                    steps += self._checks(guards, bound, n)
         return steps
+
+    def _checks(self, guards: list[tuple[Dim, Dim]], bound: set[str], newest: str) -> list[Step]:
+        """Checks of the guards that can be decided now that the size `newest` is known; they are taken off the list."""
+        own = self.late_sizes & set(self.definitions.table)
+        due = [g for g in guards if (late := (sizes.names(g[0]) | sizes.names(g[1])) & own) <= bound and (newest in late or not newest)]
+        guards[:] = [g for g in guards if g not in due]
+        node = self.definitions.table[newest].node if newest else None
+        return [CheckSize(self.numbers.get(id(node), 0), a, b) for a, b in due]
 
     def _single(self, unit: Single, steps: list[Step]) -> None:
         first = unit.definitions[0]
