@@ -202,8 +202,7 @@ class Compiled:
         place = self.record.places[node] if node < len(self.record.places) else None
         op = self.record.ops[node] if node < len(self.record.ops) else "?"
         operands = [float(v) for v in error[2 : 2 + int(error[1])].view(np.float64)] if 0 <= int(error[1]) <= ERROR_WORDS - 2 else []
-        explain = getattr(OPS.get(op), "failure", None)
-        said = explain(*operands) if explain is not None else f"{op} failed" + (f" on {', '.join(f'{v:g}' for v in operands)}" if operands else "")
+        said = OPS[op].failure(*operands) if op in OPS else f"{op} failed"
         return InvalidArgumentError(f"{said}\n{place.quote()}" if place is not None else said)
 
     def _host_call(self, index: int, addresses: Any, dims: Any) -> int:

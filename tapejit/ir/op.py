@@ -66,6 +66,10 @@ class Op:
         """Types of the scratch buffers that `kernel` works in."""
         return ()
 
+    def failure(self, *operands: float) -> str:
+        """What went wrong where a kernel of this op ended in `nest.Fail` with these operands."""
+        return f"{self.name} failed" + (f" on {', '.join(f'{v:g}' for v in operands)}" if operands else "")
+
     def native(self, *types: Type, **attrs: Any) -> bool:
         """Whether `at` or `kernel` serves operands of these types; complex numbers never do."""
         return True

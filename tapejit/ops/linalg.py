@@ -317,7 +317,7 @@ class TriangularSolve(Op):
     def native(self, *operands: Type, **attrs: Any) -> bool:
         return _real(operands)
 
-    def failed(self, **attrs: Any) -> str:
+    def failure(self) -> str:
         """What went wrong where the kernel found a 0 to divide by."""
         return "Input matrix is not invertible."
 
@@ -390,7 +390,7 @@ class Solve(Op):
         with sizes.assuming():  # `infer` has recorded that they are equal
             return (a.with_shape((*types.broadcast(a.shape[:-2], b.shape[:-2]), *a.shape[-2:])),)
 
-    def failed(self, **attrs: Any) -> str:
+    def failure(self) -> str:
         """What went wrong where the kernel found a 0 to divide by."""
         return "Input matrix is not invertible."
 
@@ -444,7 +444,7 @@ class Inverse(Op):
     def work(self, *operands: Type, **attrs: Any) -> tuple[Type, ...]:
         return operands
 
-    def failed(self, **attrs: Any) -> str:
+    def failure(self) -> str:
         """What went wrong where the kernel found a 0 to divide by."""
         return "Input is not invertible."
 
