@@ -122,7 +122,6 @@ def _graph(options: Any) -> Any:
 
 
 def _parsed(path: str) -> Any:
-    from tapejit import ops as _  # the table of ops
     from tapejit.ir.parser import parse
 
     with open(path) as f:

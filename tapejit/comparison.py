@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import optree
 
-from tapejit.core import places
 from tapejit.concrete import ConcreteFunction
+from tapejit.core import places
 from tapejit.function import Function
 from tapejit.ops.operand import Tensor
 from tapejit.variable import Variable

@@ -244,4 +244,4 @@ def _array_at(address: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarr
     if count == 0:
         return np.empty(shape, dtype)
     raw = (ctypes.c_uint8 * (count * dtype.itemsize)).from_address(address)
-    return np.frombuffer(raw, dtype, count).reshape(shape)
+    return np.frombuffer(memoryview(raw), dtype=dtype, count=count).reshape(shape)

@@ -10,7 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optree
@@ -241,7 +241,8 @@ class ConcreteFunction:
                 elif have != want:
                     raise TypeError(places.with_place(f"Binding inputs to tf.function failed due to `Can not cast {x!r} to {want}`."))
         except (TypeError, ValueError):
-            leaves = [x for x in optree.tree_leaves((args, kwargs), none_is_leaf=True) if isinstance(x, Tensor | np.ndarray | Variable | float | int)]
+            given: list[Any] = optree.tree_leaves(cast(Any, (args, kwargs)), none_is_leaf=True)
+            leaves = [x for x in given if isinstance(x, Tensor | np.ndarray | Variable | float | int)]
             if len(leaves) != len(wanted):
                 raise
         out = []
@@ -253,7 +254,8 @@ class ConcreteFunction:
         return out
 
     def _variables_given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Variable]:
-        return [x for x in optree.tree_leaves((args, kwargs), none_is_leaf=True) if isinstance(x, Variable)]
+        given: list[Any] = optree.tree_leaves(cast(Any, (args, kwargs)), none_is_leaf=True)
+        return [x for x in given if isinstance(x, Variable)]
 
     def bindings(self, variables: list[Variable]) -> dict[str, Variable]:
         """The variable behind each cell: captured ones, and those passed as arguments of this call."""

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from inspect import Parameter
 from inspect import Signature as PythonSignature
-from typing import Any
+from typing import Any, cast
 
 import optree
 
@@ -57,7 +57,7 @@ class Function:
     ) -> None:
         functools.update_wrapper(self, python_function, updated=())
         self.python_function = python_function
-        self.name = name or getattr(python_function, "__name__", type(python_function).__name__)
+        self.name: str = name or getattr(python_function, "__name__", type(python_function).__name__)
         self.input_signature = None if input_signature is None else tuple(input_signature)
         self.signature = Signature(python_function, input_signature)
         self.reduce_retracing, self.autograph = reduce_retracing, autograph
@@ -151,7 +151,8 @@ class Function:
 
     def arguments_of_specs(self) -> Arguments:
         """The input signature as the arguments of a call."""
-        leaves, tree = optree.tree_flatten(self.input_signature or (), none_is_leaf=True)
+        leaves: list[Any]
+        leaves, tree = optree.tree_flatten(cast(Any, self.input_signature or ()), none_is_leaf=True)
         return Arguments(((), tree), leaves, tuple(TensorLeaf(s.dtype, s.named_shape) for s in leaves))
 
     # -------------------------------------------------------------------------------- TensorFlow's
@@ -297,7 +298,7 @@ def from_text(text: str, state: Mapping[str, Variable] | None = None, consts: Ma
     recorder = TraceRecorder(graph, may_create=False)
     recorder.cells, recorder.captured = state, consts
     count = len(graph.results)
-    tree = optree.tree_structure(0 if count == 1 else (0,) * count if count else None, none_is_leaf=True)
+    tree = optree.tree_structure(cast(Any, 0 if count == 1 else (0,) * count if count else None), none_is_leaf=True)
     out.adopt(ConcreteFunction(graph.name, out.signature, out.arguments_of_specs(), recorder, list(range(count)) if count else [None], tree, 0.0))
     return out
 

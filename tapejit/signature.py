@@ -10,7 +10,7 @@ import inspect
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optree
@@ -137,6 +137,7 @@ class Signature:
     def __init__(self, function: Callable[..., Any], input_signature: Any = None) -> None:
         self.function = function
         self.specs = None if input_signature is None else tuple(input_signature)
+        self.parameters: inspect.Signature | None
         try:
             self.parameters = inspect.signature(function)
         except (TypeError, ValueError):
@@ -151,7 +152,8 @@ class Signature:
         if self.specs is not None:
             return self._cast(args, kwargs)
         names, values = self._canonical(args, kwargs)
-        leaves, structure = optree.tree_flatten(values, none_is_leaf=True)
+        leaves: list[Any]
+        leaves, structure = optree.tree_flatten(cast(Any, values), none_is_leaf=True)
         for k, x in enumerate(leaves):
             if isinstance(x, np.ndarray | np.generic):
                 leaves[k] = convert_to_tensor(x)
@@ -215,7 +217,7 @@ class Signature:
             if not wanted.accepts(TensorLeaf(x.dtype, tuple(x.dims))):
                 raise refuse(f"Can not cast {TensorLeaf(x.dtype, tuple(x.dims))} to {spec}")
             keys.append(wanted)
-        return Arguments((names, optree.tree_structure(self.specs, none_is_leaf=True)), leaves, tuple(keys))
+        return Arguments((names, optree.tree_structure(cast(Any, self.specs), none_is_leaf=True)), leaves, tuple(keys))
 
     def rebuild(self, structure: Any, leaves: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments with other leaves."""

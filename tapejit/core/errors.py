@@ -16,7 +16,8 @@ class OpError(Exception):
     def __init__(self, *args: Any) -> None:
         # TensorFlow's own constructor is (node_def, op, message); a single argument is the message.
         super().__init__(*args[-1:])
-        self.node_def, self.op = (args[0], args[1]) if len(args) == 3 else (None, None)
+        self.node_def: Any = args[0] if len(args) == 3 else None
+        self.op: Any = args[1] if len(args) == 3 else None
         self.message = str(args[-1]) if args else ""
 
     @property

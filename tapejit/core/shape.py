@@ -17,6 +17,7 @@ class TensorShape:
     __slots__ = ("_dims",)
 
     def __init__(self, dims: Any) -> None:
+        self._dims: tuple[int | None, ...] | None
         if isinstance(dims, TensorShape):
             self._dims = dims._dims
         elif dims is None:

@@ -21,7 +21,7 @@ def forward(graph: Graph) -> Graph:
     body: list[Node] = []
     for node in graph.body:
         node = substituted(node, now) if became else node
-        cell = node.attrs.get("cell")
+        cell: str = node.attrs.get("cell", "")
         if node.op is structure.read:
             if cell in known:
                 became[id(node.out)] = known[cell]

@@ -68,7 +68,7 @@ class Recorder:
     def __init__(self, graph: Graph, outer: Recorder | None = None) -> None:
         self.graph, self.outer = graph, outer
         self.root: Recorder = self if outer is None else outer.root
-        self.builder = Builder(graph, outer.builder.names if outer else None)
+        self.builder: Builder = Builder(graph, outer.builder.names if outer else None)
         self.tapes: tuple[str, ...] = outer.tapes if outer else ()
         self._last: tuple[Any, Value, str] | None = None
         if outer is None:
@@ -79,6 +79,13 @@ class Recorder:
             self._written: dict[int, Value] = {}
             self._size_count = 0
             self.keep: list[Any] = []  # objects whose identity is a key must live as long as the recorder
+
+    def creating(self, variable: Any) -> None:
+        """Called when a variable is made while recording; the recorder of a whole function says whether that is allowed."""
+
+    def evaluate(self, tensor: SymbolicTensor) -> Any:
+        """The value of a symbolic tensor that depends on no argument; only the recorder of a whole function knows it."""
+        raise NotImplementedError(f"the value of {tensor.value.name} while it is recorded")
 
     # ------------------------------------------------------------------------------------------ ops
     def carry_out(self, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:

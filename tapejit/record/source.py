@@ -85,7 +85,7 @@ def _scan(source: str) -> list[_Region]:
         if isinstance(node, ast.Assign):
             for target in node.targets[:1]:
                 add(target, node.value)
-        elif (isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None) or isinstance(node, ast.NamedExpr):
+        elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.NamedExpr) and node.value is not None:
             add(node.target, node.value)
         elif isinstance(node, ast.With):
             for item in node.items:

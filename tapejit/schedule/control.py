@@ -6,21 +6,32 @@ iteration reads and, at its end, overwrites.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tapejit.core import dtypes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
-from tapejit.ir.graph import Graph, Literal, Node, Operand
+from tapejit.ir.graph import Graph, Literal, Node, Operand, Value
 from tapejit.loops import expr
 from tapejit.loops.expr import Const, Expr, Load, Var
 from tapejit.loops.nest import For, Kernel, Param, Stmt, Store
 from tapejit.loops.program import Branch, Copy, Launch, Repeat, Step
 from tapejit.ops import control
-from tapejit.schedule.define import Definition
+from tapejit.schedule.define import Definition, Definitions
 
-if TYPE_CHECKING:
-    from tapejit.schedule.plan import Planner
+
+class Planner(Protocol):
+    """What planning a control node asks of the plan it is part of."""
+
+    definitions: Definitions
+    work: Any
+
+    def nested(self, graph: Graph, given: dict[str, Any], results: list[str]) -> list[Step]: ...
+
+    def scratch_buffer(self, name: str, type: Type) -> str: ...
+
+    def buffer_of(self, value: Value) -> str: ...
+
 
 COUNT = Type(dtypes.int64)
 
@@ -50,7 +61,7 @@ def _operands(planner: Planner, args: tuple[Operand, ...], steps: list[Step]) ->
 
 
 def _launch(planner: Planner, name: str, body: list[Stmt], params: list[tuple[str, Type, Any]], sizes: tuple[str, ...] = ()) -> Launch:
-    kernel = Kernel(planner.kernel_names.fresh(name), tuple(Param(n, t.dtype, t.shape, m) for n, t, m in params), sizes, tuple(body))
+    kernel = Kernel(planner.work.kernel_names.fresh(name), tuple(Param(n, t.dtype, t.shape, m) for n, t, m in params), sizes, tuple(body))
     return Launch(kernel, tuple(n for n, _, _ in params))
 
 

@@ -322,7 +322,8 @@ def as_product(d: Definition) -> Product | None:
         return None
     if isinstance(column[1], int) and column[1] < 4:
         return None
-    assert isinstance(left, Load) and isinstance(right, Load)
+    assert isinstance(left, Load)
+    assert isinstance(right, Load)
     if not all(isinstance(i, Var) or not variables(i) for i in (*left.index, *right.index)):
         return None
     return Product(d, list(batch), row, column, depth, left, right)

@@ -88,16 +88,16 @@ def spilled(tree: Tree) -> dict[str, int]:
         if made.in_memory:
             out[name] = len(made.path)
     for _, path, load in uses_in_tree(tree):
-        made = tree.made.get(load.buffer)
-        if made is None or visible(made, path, load.index):
+        maker = tree.made.get(load.buffer)
+        if maker is None or visible(maker, path, load.index):
             continue
         shared = 0
-        for k, (a, b) in enumerate(zip(made.path, path, strict=False)):
-            axis = made.axis[k]
-            if a is not b or made.reduced[k] or axis is None or load.index[axis] != Var(dtypes.int64, a.variable):
+        for k, (a, b) in enumerate(zip(maker.path, path, strict=False)):
+            axis = maker.axis[k]
+            if a is not b or maker.reduced[k] or axis is None or load.index[axis] != Var(dtypes.int64, a.variable):
                 break
             shared = k + 1
-        out[load.buffer] = min(out.get(load.buffer, len(made.path)), shared)
+        out[load.buffer] = min(out.get(load.buffer, len(maker.path)), shared)
     return out
 
 
@@ -226,7 +226,8 @@ def _shifted(s: Stmt, env: dict[str, Expr]) -> Stmt:
 def lower_opaque(name: str, definitions: list[Definition], layout: Layout, work: list[Memory], node_number: int) -> Kernel:
     """The kernel an op writes itself; its `Fail` statements get the node's number."""
     node = definitions[0].node
-    assert node is not None and node.op.kernel is not None
+    assert node is not None
+    assert node.op.kernel is not None
     ins: list[Any] = []
     for a in node.args:
         ins.append(Scalar(a.value, a.dtype) if not hasattr(a, "name") else Source(layout.memory[a.name].name, a.type))  # type: ignore[union-attr]

@@ -45,9 +45,9 @@ def arena(steps: list[Step], buffers: dict[str, Buffer], late: tuple[str, ...]) 
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for k, s in enumerate(steps):
-        for b in touched(s):
-            first.setdefault(b, k)
-            last[b] = k
+        for touched_name in touched(s):
+            first.setdefault(touched_name, k)
+            last[touched_name] = k
     placed: dict[str, Buffer] = {}
     live: list[tuple[int, int, int]] = []  # (offset, bytes, last step) of buffers of known size
     top = 0

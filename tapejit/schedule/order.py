@@ -122,8 +122,8 @@ def _same_place(unit: Unit, value: str, reads: set[str]) -> bool:
                         return False
                     inside.add(id(x))
             seen = seen or item.definition.name == value
-    own = next(k for k, item in enumerate(unit.body) if any(leaf.definition.name == value for leaf in leaves(item)))
-    earlier = {id(x) for _, x in _tree_loads(unit.body[:own])}  # loops that have run by then
+    position = next(k for k, item in enumerate(unit.body) if any(leaf.definition.name == value for leaf in leaves(item)))
+    earlier = {id(x) for _, x in _tree_loads(unit.body[:position])}  # loops that have run by then
     return all(id(x) in inside or id(x) in earlier for _, x in _tree_loads(unit.body) if x.buffer in reads)
 
 

@@ -6,6 +6,7 @@ constants and results stand in the table, and which Python functions the program
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,39 +31,45 @@ from tapejit.schedule.record import CellPlan, HostWork, Plan
 from tapejit.schedule.tile import PANEL, in_panels, parallel_loop
 
 
+@dataclass
+class Workspace:
+    """What the plans of a graph and of those nested in it share: one program has one set of names and buffers."""
+
+    numbers: dict[int, int]  # id of a node -> its number, by which failures are reported
+    late_sizes: set[str]  # sizes known only within the call
+    names: Names = field(default_factory=Names)
+    kernel_names: Names = field(default_factory=Names)
+    views: dict[str, str] = field(default_factory=dict)  # name in kernels -> the buffer it is
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    constants: dict[str, Any] = field(default_factory=dict)
+    consts: list[tuple[str, str]] = field(default_factory=list)
+    host: list[HostWork] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, graph: Graph) -> Workspace:
+        return cls({id(n): k for k, n in enumerate(graph.walk())}, {o.name for n in graph.walk() if n.op.binds_size for o in n.outs})
+
+
 class Planner:
     """Plans one graph."""
 
     def __init__(self, graph: Graph, target: Target, outer: Planner | None = None) -> None:
         self.graph, self.target = graph, target
-        self.definitions = Definitions(outer.definitions.fresh if outer else None)
+        self.work = outer.work if outer is not None else Workspace.of(graph)
+        self.definitions: Definitions = Definitions(outer.definitions.fresh if outer is not None else None)
         self.layout = Layout()
         self.assigned: dict[str, str] = {}  # cell -> value it ends up with
-        self.cell_buffer: dict[str, str] = {}
         self.given: list[str] | None = None  # a nested graph's results go to these buffers
-        if outer is not None:  # one program, so one set of names and buffers
-            self.names, self.kernel_names, self.views, self.buffers = outer.names, outer.kernel_names, outer.views, outer.buffers
-            self.constants, self.consts, self.host = outer.constants, outer.consts, outer.host
-            self.numbers, self.late_sizes = outer.numbers, outer.late_sizes
-            return
-        self.names, self.kernel_names = Names(), Names()
-        self.views: dict[str, str] = {}  # name in kernels -> the buffer it is
-        self.buffers: dict[str, Buffer] = {}
-        self.constants: dict[str, Any] = {}
-        self.consts: list[tuple[str, str]] = []
-        self.host: list[HostWork] = []
-        self.numbers: dict[int, int] = {id(n): k for k, n in enumerate(graph.walk())}
-        self.late_sizes = {o.name for n in graph.walk() if n.op.binds_size for o in n.outs}
-        self.cell_buffer = {c: self.names.fresh(f"state_{c}") for c in graph.cells}
+        self.cell_buffer = {c: self.work.names.fresh(f"state_{c}") for c in graph.cells} if outer is None else {}
 
     # ------------------------------------------------------------------------------------- defining
     def define(self) -> None:
         """Definitions of every value, in program order. The parameters of a nested graph are defined already."""
         for p in self.graph.params:
             if p.name not in self.definitions.table:
-                self.external(p.name, p.type, self.names.fresh(p.name), "argument")
+                self.external(p.name, p.type, self.work.names.fresh(p.name), "argument")
         for c, t in self.graph.cells.items() if self.given is None else ():
-            self.buffers[self.cell_buffer[c]] = Buffer(self.cell_buffer[c], t.dtype, t.shape, "cell")
+            self.work.buffers[self.cell_buffer[c]] = Buffer(self.cell_buffer[c], t.dtype, t.shape, "cell")
         for node in self.graph.body:
             self._define(node)
 
@@ -70,8 +77,8 @@ class Planner:
         """A value that lives in `buffer` before the graph begins."""
         self.definitions.add(Definition(value, type, "memory"))
         self.layout.give(value, buffer, type)
-        if buffer not in self.buffers:
-            self.buffers[buffer] = Buffer(buffer, type.dtype, type.shape, home)
+        if buffer not in self.work.buffers:
+            self.work.buffers[buffer] = Buffer(buffer, type.dtype, type.shape, home)
 
     def _define(self, node: Node) -> None:
         if node.op is structure.read:
@@ -85,12 +92,12 @@ class Planner:
             assert isinstance(value, Value)
             self.assigned[node.attrs["cell"]] = value.name
         elif node.op is structure.const:
-            buffer = self.names.fresh(f"const_{node.attrs['const']}")
-            self.consts.append((node.attrs["const"], buffer))
+            buffer = self.work.names.fresh(f"const_{node.attrs['const']}")
+            self.work.consts.append((node.attrs["const"], buffer))
             self.external(node.out.name, node.out.type, buffer, "constant")
         elif node.op is structure.constant and node.out.type.shape:
-            buffer = self.names.fresh(node.out.name)
-            self.constants[buffer] = np.asarray(node.attrs["value"], node.attrs["dtype"].np)
+            buffer = self.work.names.fresh(node.out.name)
+            self.work.constants[buffer] = np.asarray(node.attrs["value"], node.attrs["dtype"].np)
             self.external(node.out.name, node.out.type, buffer, "constant")
         elif node.op is structure.constant:
             self._scalar(node, expr.as_expr(node.attrs["value"], node.attrs["dtype"]))
@@ -100,7 +107,7 @@ class Planner:
             self.definitions.define(node)
         for o in node.outs:
             d = self.definitions.table[o.name]
-            needs = ({n for dim in _dims_of(d) for n in sizes.names(dim)} | _attr_names(node.attrs)) & self.late_sizes
+            needs = ({n for dim in _dims_of(d) for n in sizes.names(dim)} | _attr_names(node.attrs)) & self.work.late_sizes
             d.operands = tuple(dict.fromkeys([*d.operands, *sorted(needs - {d.name})]))
 
     def _scalar(self, node: Node, element: Any) -> None:
@@ -111,10 +118,10 @@ class Planner:
     def needed(self) -> set[str]:
         """Values that have to be in memory whatever fusion does; what was seen through becomes real where it is needed."""
         table = self.definitions.table
-        out = {r.name for r in self.graph.results} | set(self.assigned.values()) | (self.late_sizes & set(self.definitions.table))
+        out = {r.name for r in self.graph.results} | set(self.assigned.values()) | (self.work.late_sizes & set(self.definitions.table))
         for d in list(table.values()):
             if d.kind in ("opaque", "host", "control") or d.alias_of:
-                out.update(n for n in d.operands if n not in self.late_sizes or d.kind != "memory")
+                out.update(n for n in d.operands if n not in self.work.late_sizes or d.kind != "memory")
             if d.kind in ("opaque", "host"):
                 out.add(d.name)
         for name in out:
@@ -139,7 +146,7 @@ class Planner:
             else:
                 inner.definitions.add(what)
                 for load in what.loads():
-                    inner.layout.give(load.buffer, load.buffer, Type(load.dtype, self.buffers[self.views.get(load.buffer, load.buffer)].shape))
+                    inner.layout.give(load.buffer, load.buffer, Type(load.dtype, self.work.buffers[self.work.views.get(load.buffer, load.buffer)].shape))
         return inner.steps()
 
     def steps(self) -> list[Step]:
@@ -150,7 +157,7 @@ class Planner:
         self.results, copies = self._destinations()
         needed |= copies
         fuser = Fuser(table, needed)
-        fuser.closed |= self.late_sizes
+        fuser.closed |= self.work.late_sizes
         used = {u for d in table.values() if not d.inline for u in d.uses()}
         for d in list(table.values()):
             if d.inline or (d.kind == "memory" and not d.alias_of):
@@ -193,7 +200,7 @@ class Planner:
         """A new value equal to `value`, element by element."""
         d = self.definitions.table[value]
         index = self.definitions.index(d.type.shape)
-        late = tuple(n for n in d.operands if n in self.late_sizes)
+        late = tuple(n for n in d.operands if n in self.work.late_sizes)
         name = f"{value}_copy{len(self.definitions.table)}"
         self.definitions.add(Definition(name, d.type, "pointwise", index, Load(d.type.dtype, value, index), place=d.place, operands=late))
         if d.kind == "pointwise":
@@ -249,7 +256,7 @@ class Planner:
         return out
 
     def _fallible(self, unit: Unit) -> bool:
-        return isinstance(unit, Single) or any(d.name in self.late_sizes for d in members(unit))
+        return isinstance(unit, Single) or any(d.name in self.work.late_sizes for d in members(unit))
 
     # ---------------------------------------------------------------------------------------- memory
     def _place_values(self, fuser: Fuser, stored: set[str], results: list[tuple[str, Type]], in_place: set[str]) -> None:
@@ -257,9 +264,9 @@ class Planner:
         table = self.definitions.table
         home: dict[str, tuple[str, Any]] = {}
         for k, (name, _) in enumerate(results):
-            home[name] = (self.names.fresh(f"{name}_out"), "result") if self.given is None else (self.given[k], "arena")
+            home[name] = (self.work.names.fresh(f"{name}_out"), "result") if self.given is None else (self.given[k], "arena")
         for cell, value in self.assigned.items():
-            home[value] = (self.cell_buffer[cell], "cell") if cell in in_place else (self.names.fresh(f"{cell}_new"), "result")
+            home[value] = (self.cell_buffer[cell], "cell") if cell in in_place else (self.work.names.fresh(f"{cell}_new"), "result")
         self.new_cell = {c: home[v][0] for c, v in self.assigned.items() if c not in in_place}
         self.scratch: dict[str, tuple[int, ...]] = {}
         for unit in fuser.units:
@@ -271,20 +278,20 @@ class Planner:
                 for name, shared in spilled(unit).items():
                     if name not in outside:
                         self.scratch[name] = contracted(unit.made[name], shared, parallel)
-        for name in stored:
+        for name in (n for n in table if n in stored):  # in program order, so that a program prints the same in every process
             d = table[name]
             type = d.type
             if name in home:
                 buffer, where = home[name]
             else:
-                buffer, where = self.names.fresh(name), "arena"
+                buffer, where = self.work.names.fresh(name), "arena"
                 if name in self.scratch:
                     type = type.with_shape(tuple(type.shape[a] for a in self.scratch[name]))
-            if {n for dim in type.shape for n in sizes.names(dim)} & self.late_sizes:
+            if {n for dim in type.shape for n in sizes.names(dim)} & self.work.late_sizes:
                 where = "heap"
             self.layout.give(name, buffer, type)
-            if buffer not in self.buffers:
-                self.buffers[buffer] = Buffer(buffer, type.dtype, type.shape, where)
+            if buffer not in self.work.buffers:
+                self.work.buffers[buffer] = Buffer(buffer, type.dtype, type.shape, where)
         for d in table.values():
             if d.alias_of:
                 root = d.alias_of
@@ -294,8 +301,8 @@ class Planner:
 
     def _view(self, buffer: str, d: Definition) -> str:
         """The name under which kernels see a buffer at another shape."""
-        name = self.names.fresh(d.name)
-        self.views[name] = buffer
+        name = self.work.names.fresh(d.name)
+        self.work.views[name] = buffer
         return name
 
     def _used_outside(self, fuser: Fuser, name: str) -> bool:
@@ -319,14 +326,14 @@ class Planner:
             else:
                 if not any(n in stored for n in made):
                     continue
-                name = self.kernel_names.fresh(_title([n for n in made if n in stored], unit))
+                name = self.work.kernel_names.fresh(_title([n for n in made if n in stored], unit))
                 if isinstance(unit, Tree):
                     kernel = lower_tree(name, unit, self.layout, stored, self.scratch, parallel_loop(unit, self.target))
                 else:
                     kernel = lower_product(name, unit, self.layout, stored, PANEL if in_panels(unit, self.target) else 0)
-                steps.append(Launch(kernel, tuple(self.views.get(p.name, p.name) for p in kernel.params)))
+                steps.append(Launch(kernel, tuple(self.work.views.get(p.name, p.name) for p in kernel.params)))
             for n in made:
-                if n in self.late_sizes:
+                if n in self.work.late_sizes:
                     bound.add(n)
                     steps.append(BindSize(n, self.layout.memory[n].name))
                     steps += self._checks(guards, bound, n)
@@ -334,17 +341,17 @@ class Planner:
 
     def _checks(self, guards: list[tuple[Dim, Dim]], bound: set[str], newest: str) -> list[Step]:
         """Checks of the guards that can be decided now that the size `newest` is known; they are taken off the list."""
-        own = self.late_sizes & set(self.definitions.table)
+        own = self.work.late_sizes & set(self.definitions.table)
         due = [g for g in guards if (late := (sizes.names(g[0]) | sizes.names(g[1])) & own) <= bound and (newest in late or not newest)]
         guards[:] = [g for g in guards if g not in due]
         node = self.definitions.table[newest].node if newest else None
-        return [CheckSize(self.numbers.get(id(node), 0), a, b) for a, b in due]
+        return [CheckSize(self.work.numbers.get(id(node), 0), a, b) for a, b in due]
 
     def _single(self, unit: Single, steps: list[Step]) -> None:
         first = unit.definitions[0]
         node = first.node
         assert node is not None
-        number = self.numbers.get(id(node), 0)
+        number = self.work.numbers.get(id(node), 0)
         if first.kind == "control":
             steps.extend(control_steps(self, node))
             return
@@ -354,8 +361,8 @@ class Planner:
                 work_types = node.op.work(*(a.type for a in node.args), **node.attrs)
             for t in work_types:
                 work.append(Memory(self.scratch_buffer(f"{first.name}_work", t), t))
-            kernel = lower_opaque(self.kernel_names.fresh(f"{node.op.name}_{first.name}"), unit.definitions, self.layout, work, number)
-            steps.append(Launch(kernel, tuple(self.views.get(p.name, p.name) for p in kernel.params)))
+            kernel = lower_opaque(self.work.kernel_names.fresh(f"{node.op.name}_{first.name}"), unit.definitions, self.layout, work, number)
+            steps.append(Launch(kernel, tuple(self.work.views.get(p.name, p.name) for p in kernel.params)))
             return
         operands: list[Any] = []
         buffers: list[str] = []
@@ -363,7 +370,7 @@ class Planner:
             if isinstance(a, Value):
                 name = self.layout.memory[a.name].name
                 operands.append((len(buffers), a.type))
-                buffers.append(self.views.get(name, name))
+                buffers.append(self.work.views.get(name, name))
             else:
                 operands.append(np.asarray(a.value, a.dtype.np))
         results = []
@@ -371,25 +378,25 @@ class Planner:
             results.append((len(buffers), d.type))
             buffers.append(self.layout.memory[d.name].name)
         named = sorted({n for o in operands if isinstance(o, tuple) for x in o[1].shape for n in sizes.names(x)} | {n for _, t in results for x in t.shape for n in sizes.names(x)} | _attr_names(node.attrs))
-        self.host.append(HostWork(node.op, node.attrs, tuple(operands), tuple(results), tuple(named), number))
-        steps.append(HostCall(len(self.host) - 1, number, tuple(buffers), tuple(sizes.named(n) for n in named)))
+        self.work.host.append(HostWork(node.op, node.attrs, tuple(operands), tuple(results), tuple(named), number))
+        steps.append(HostCall(len(self.work.host) - 1, number, tuple(buffers), tuple(sizes.named(n) for n in named)))
 
     def scratch_buffer(self, name: str, type: Type) -> str:
         """A new buffer for an intermediate."""
-        name = self.names.fresh(name)
-        late = {n for d in type.shape for n in sizes.names(d)} & self.late_sizes
-        self.buffers[name] = Buffer(name, type.dtype, type.shape, "heap" if late else "arena")
+        name = self.work.names.fresh(name)
+        late = {n for d in type.shape for n in sizes.names(d)} & self.work.late_sizes
+        self.work.buffers[name] = Buffer(name, type.dtype, type.shape, "heap" if late else "arena")
         return name
 
     def buffer_of(self, value: Value) -> str:
         """The buffer that a value of the graph is in."""
         name = self.layout.memory[value.name].name
-        return self.views.get(name, name)
+        return self.work.views.get(name, name)
 
     # ----------------------------------------------------------------------------------------- finish
     def _finish(self, steps: list[Step], results: list[tuple[str, Type]], in_place: set[str]) -> Plan:
-        late = tuple(self.layout.memory[n].name for n, t in results if self.buffers[self.layout.memory[n].name].home == "heap")
-        steps, placed, total = arena(steps, self.buffers, late)
+        late = tuple(self.layout.memory[n].name for n, t in results if self.work.buffers[self.layout.memory[n].name].home == "heap")
+        steps, placed, total = arena(steps, self.work.buffers, late)
         known = sorted({n for v in [*self.graph.params] for d in v.type.shape for n in sizes.names(d)} | {n for t in self.graph.cells.values() for d in t.shape for n in sizes.names(d)})
         table = [b.name for b in placed.values() if b.home in ("argument", "cell", "constant", "result")]
         for n in late:
@@ -403,11 +410,11 @@ class Planner:
             program,
             tuple((self.layout.memory[p.name].name, p.type) for p in self.graph.params),
             cells,
-            tuple(self.consts),
-            self.constants,
+            tuple(self.work.consts),
+            self.work.constants,
             tuple((self.layout.memory[n].name, t) for n, t in results),
             late,
-            tuple(self.host),
+            tuple(self.work.host),
             tuple(n.place for n in self.graph.walk()),
         )
 
