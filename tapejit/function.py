@@ -57,7 +57,7 @@ class Function:
     ) -> None:
         functools.update_wrapper(self, python_function, updated=())
         self.python_function = python_function
-        self.name: str = name or getattr(python_function, "__name__", type(python_function).__name__)
+        self.name: str = name or str(getattr(python_function, "__name__", type(python_function).__name__))
         self.input_signature = None if input_signature is None else tuple(input_signature)
         self.signature = Signature(python_function, input_signature)
         self.reduce_retracing, self.autograph = reduce_retracing, autograph

@@ -28,10 +28,10 @@ _DTYPE_OF = {d.np: d for d in dtypes.ALL}
 class _Errstate:
     """NumPy's warnings switched off and on by its public interface."""
 
-    def set(self, how: str) -> dict[str, Any]:
-        return np.seterr(all=how)  # type: ignore[arg-type]
+    def set(self, how: Any) -> Any:
+        return np.seterr(all=how)
 
-    def reset(self, before: dict[str, Any]) -> None:
+    def reset(self, before: Any) -> None:
         np.seterr(**before)
 
 
@@ -242,7 +242,8 @@ class GraphTensor(SymbolicTensor):
 
     def known_dim(self) -> Dim | None:
         """This integer scalar as a dim, where it is known what it was computed from."""
-        return self.elements[()] if self.elements is not None and self.elements.ndim == 0 else None
+        known: Any = self.elements
+        return known[()] if known is not None and known.ndim == 0 else None
 
     def as_dim(self, base: str = "N") -> Dim:
         """This integer scalar as a dim: known, or a size called `base` that the graph binds here."""
@@ -448,7 +449,8 @@ def _holds_tensors(x: Any) -> bool:
 def _unwrapped(x: Any, dtype: DType | None) -> np.ndarray:
     parts = [_unwrapped(v, dtype) if isinstance(v, list | tuple) else v for v in x]
     if dtype is None:
-        dtype = next((v.dtype for v in parts if hasattr(v, "dims")), None) or next((dtypes.as_dtype(v.dtype) for v in parts if isinstance(v, np.ndarray)), None)
+        typed: Any = next((v.dtype for v in parts if hasattr(v, "dims")), None)
+        dtype = typed or next((dtypes.as_dtype(v.dtype) for v in parts if isinstance(v, np.ndarray)), None)
     return np.stack([np.asarray(as_array(v.read_tensor()._array if hasattr(v, "read_tensor") else getattr(v, "_array", v), dtype)) for v in parts])
 
 
@@ -478,7 +480,7 @@ def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, nam
     return EagerTensor(_array_of(value, wanted))
 
 
-def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const") -> EagerTensor:
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const") -> Any:
     """A tensor with the given value (`tf.constant`), repeated to `shape` if it is one number.
 
     TypeError or ValueError for values that are no numbers, do not fit `dtype` or do not fill `shape`.
@@ -490,7 +492,7 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
     if wanted is not None and array.dtype != wanted.np:
         array = array.astype(wanted.np)
     if shape is not None:
-        sizes = tuple(int(d) for d in TensorShape(shape))
+        sizes = tuple(int(d or 0) for d in TensorShape(shape))
         if array.size == 1:
             array = np.full(sizes, array.reshape(())[()], array.dtype)
         elif array.size == int(np.prod(sizes)):

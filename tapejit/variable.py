@@ -180,7 +180,7 @@ class Variable(Operand):
         """Set the value. ValueError if its shape does not fit, InvalidArgumentError if its dtype is another; returns the variable."""
         recorder = thread.recorder
         if recorder is not None:
-            self._check(getattr(value, "dims", np.shape(value) if not hasattr(value, "dims") else None), getattr(value, "dtype", None))
+            self._check(value.dims if hasattr(value, "dims") else np.shape(value), getattr(value, "dtype", None))
             recorder.assign(self, self.label(), self.cell_type(), value)
             return self
         if type(value) is not EagerTensor:
@@ -236,7 +236,7 @@ class Variable(Operand):
                 self._check(self.dims, rows.dtype)
             if thread.recorder is None:
                 taken = tuple(d for k, d in enumerate(asked.size) if k not in asked.drop)
-                part = np.broadcast_to(rows.numpy_view(), asked.shape).reshape(taken)
+                part = np.broadcast_to(rows.numpy_view(), asked.shape).reshape(taken)  # type: ignore[arg-type]
                 array = np.array(self._value._array)
                 at = numpy_key(asked.begin, asked.size, asked.stride, asked.drop)  # type: ignore[arg-type]
                 array[at] = part if how == "set" else array[at] + part if how == "add" else array[at] - part

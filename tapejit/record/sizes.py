@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tapejit.core import dtypes, places
 from tapejit.core.sizes import Dim, named
 from tapejit.core.types import Type
@@ -26,7 +28,7 @@ class SizeOf(Op):
         """What went wrong where a size known only at run time had to be equal to another one."""
         return f"sizes that have to be equal are not: {a:g} and {b:g}"
 
-    def eager(self, x):  # type: ignore[no-untyped-def]
+    def eager(self, x: Any) -> Any:
         return x.astype("int64")
 
 
@@ -35,8 +37,9 @@ size_of = register(SizeOf())
 
 def as_dim(x: SymbolicTensor, base: str = "N") -> Dim:
     """The dim that an integer scalar of the graph is: what it was computed from where that is known, else a size bound here."""
-    if x.elements is not None and x.elements.ndim == 0:
-        return x.elements[()]
+    known: Any = x.elements
+    if known is not None and known.ndim == 0:
+        return known[()]
     builder: Builder = x.recorder.builder
     (out,) = builder.emit(size_of, (x.value,), {}, name=base, place=places.here(2))
     return named(out.name)

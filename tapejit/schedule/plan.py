@@ -55,7 +55,7 @@ class Planner:
 
     def __init__(self, graph: Graph, target: Target, outer: Planner | None = None) -> None:
         self.graph, self.target = graph, target
-        self.work = outer.work if outer is not None else Workspace.of(graph)
+        self.work: Workspace = outer.work if outer is not None else Workspace.of(graph)
         self.definitions: Definitions = Definitions(outer.definitions.fresh if outer is not None else None)
         self.layout = Layout()
         self.assigned: dict[str, str] = {}  # cell -> value it ends up with
