@@ -71,14 +71,59 @@ def arena(steps: list[Step], buffers: dict[str, Buffer], late: tuple[str, ...]) 
     for name in pending:  # symbolic sizes go behind the known ones, one after the other
         placed[name] = replace(buffers[name], offset=top + symbolic)
         symbolic = symbolic + nbytes(buffers[name])
-    out: list[Step] = []
-    heap = [n for n, b in buffers.items() if b.home == "heap" and n in first]
-    for k, s in enumerate(steps):
-        out += [Allocate(n) for n in heap if first[n] == k]
-        out.append(s)
-        out += [Free(n) for n in heap if last[n] == k and n not in late]
+    heap = {n for n, b in buffers.items() if b.home == "heap" and n in first}
+    out = allocated(steps, heap, placed, set(late))
     out += [Deliver(n, f"{n}.address") for n in late]
     return out, placed, top + symbolic
+
+
+def allocated(steps: list[Step], heap: set[str], buffers: dict[str, Buffer], kept: set[str]) -> list[Step]:
+    """The steps with an Allocate before the first use of each heap buffer and a Free after its last, unless it is `kept`.
+
+    A buffer whose size is bound inside a branch or a loop lives there.
+    """
+    uses: dict[str, list[int]] = {n: [k for k, s in enumerate(steps) if n in touched(s)] for n in heap}
+    inner: dict[int, set[str]] = {}
+    for n, at in uses.items():
+        if len(at) == 1 and isinstance(steps[at[0]], Branch | Repeat) and sizes_of(buffers[n]) & bound(steps[at[0]]):
+            inner.setdefault(at[0], set()).add(n)
+    own = {n for n, at in uses.items() if at} - set().union(*inner.values())
+    out: list[Step] = []
+    for k, s in enumerate(steps):
+        out += [Allocate(n) for n in sorted(own) if uses[n][0] == k]
+        if k in inner:
+            s = _inside(s, inner[k], buffers)
+        out.append(s)
+        out += [Free(n) for n in sorted(own) if uses[n][-1] == k and n not in kept]
+    return out
+
+
+def _inside(s: Step, heap: set[str], buffers: dict[str, Buffer]) -> Step:
+    if isinstance(s, Branch):
+        return replace(
+            s,
+            then=tuple(allocated(list(s.then), heap, buffers, set())),
+            otherwise=tuple(allocated(list(s.otherwise), heap, buffers, set())),
+        )
+    assert isinstance(s, Repeat)
+    return replace(s, test=tuple(allocated(list(s.test), heap, buffers, set())), body=tuple(allocated(list(s.body), heap, buffers, set())))
+
+
+def sizes_of(b: Buffer) -> set[str]:
+    """The named sizes in the shape of a buffer."""
+    return {n for d in b.shape for n in sizes.names(d)}
+
+
+def bound(step: Step) -> set[str]:
+    """The sizes that a step, or one inside it, gives a value."""
+    match step:
+        case BindSize(name, _):
+            return {name}
+        case Branch(_, then, otherwise):
+            return set().union(*(bound(s) for s in (*then, *otherwise)))
+        case Repeat(test, _, body):
+            return set().union(*(bound(s) for s in (*test, *body)))
+    return set()
 
 
 def _gap(live: list[tuple[int, int, int]], size: int) -> int:
