@@ -96,7 +96,7 @@ def files(found: list[Block]) -> dict[str, str]:
     """The files that the blocks of a page make up."""
     out: dict[str, str] = {}
     for b in found:
-        if b.language in ("python", "ir") and not b.skipped:
+        if b.language == "python" and not b.skipped:
             out[b.file] = b.text if b.line == 1 and b.file not in out else f"{out[b.file]}\n{b.text}"
     return out
 
