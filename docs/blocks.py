@@ -105,6 +105,7 @@ def normal(text: str) -> list[str]:
     """What is compared of an output: lines without what differs from run to run."""
     text = re.sub(r"\x1b\[[\d;]*m", "", text)
     text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
+    text = re.sub(r"^ +(\S.*)\n┏", r"\1\n┏", text, flags=re.MULTILINE)  # the title of a table is centred
     lines = [line.rstrip() for line in text.splitlines()]
     return [_table_row(line) if re.search(r"[┃│┏━└─]", line) else line for line in lines if line.strip()]
 
@@ -119,9 +120,21 @@ def _table_row(line: str) -> str:
 
 def same(expected: str, actual: str) -> bool:
     """Whether an output is what a page says."""
-    want, have = normal(expected), normal(actual)
-    pattern = r"\n".join(r"(?:.*\n?)*?" if line.strip() == "..." else re.escape(line) for line in want)
-    return want == have or ("..." in (w.strip() for w in want) and re.fullmatch(pattern, "\n".join(have)) is not None)
+    have = normal(actual)
+    chunks: list[list[str]] = [[]]  # what stands between the lines that stand for any number of lines
+    for line in normal(expected):
+        chunks.append([]) if line.strip() == "..." else chunks[-1].append(line)
+    if len(chunks) == 1:
+        return have == chunks[0]
+    first, *middle, last = chunks
+    if len(first) + len(last) > len(have) or have[: len(first)] != first or have[len(have) - len(last) :] != last:
+        return False
+    at, end = len(first), len(have) - len(last)
+    for chunk in middle:
+        while at + len(chunk) <= end and have[at : at + len(chunk)] != chunk:
+            at += 1
+        at += len(chunk)
+    return at <= end
 
 
 def run(page: Path) -> Iterator[Difference]:
@@ -162,7 +175,9 @@ def _commands(b: Block, page: Path) -> str | None:
         if not command or command.startswith("#"):
             continue
         if not command.startswith("python -m tapejit"):
-            raise RuntimeError(f"{page.name}:{b.page_line}: `{command}` is not run by the tests; write <!-- not run: reason --> before the block")
+            raise RuntimeError(
+                f"{page.name}:{b.page_line}: `{command}` is not run by the tests; write <!-- not run: reason --> before the block"
+            )
         env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
         command = f"{sys.executable}{command.removeprefix('python')}"
         done = subprocess.run(command, shell=True, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

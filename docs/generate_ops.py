@@ -1,7 +1,7 @@
 """Writes `docs/ops.md`, the table of all ops, from the rows themselves.
 
-    python docs/generate_ops.py            writes the page
-    python docs/generate_ops.py --check    exit status 1 if the page is not what would be written
+python docs/generate_ops.py            writes the page
+python docs/generate_ops.py --check    exit status 1 if the page is not what would be written
 """
 
 from __future__ import annotations
@@ -132,7 +132,9 @@ def page() -> str:
         out.append("| op | symbol | operands; attributes | dtypes | gradient | kernel | meaning |\n|---|---|---|---|---|---|---|")
         for op in sorted(ops, key=lambda o: o.name):
             symbol = f"`{_cell(op.symbol)}`" if op.symbol else ""
-            out.append(f"| `{op.name}` | {symbol} | {_cell(_operands(op))} | {_dtypes(op)} | {_gradient(op)} | {_kernel(op)} | {_cell(_says(op))} |")
+            out.append(
+                f"| `{op.name}` | {symbol} | {_cell(_operands(op))} | {_dtypes(op)} | {_gradient(op)} | {_kernel(op)} | {_cell(_says(op))} |"
+            )
         out.append("")
     return "\n".join(out).rstrip("\n") + "\n"
 

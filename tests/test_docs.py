@@ -98,6 +98,8 @@ def test_a_command_of_another_kind_needs_the_marker(tmp_path):
         ("a\n...\nc", "a\nx\nb", False),
         ("│ time │ 39.7 ms │ 61.8 µs │", "│ time   │ 4 s │ 1.5e-3 µs │", True),
         ("│ time │ 39.7 ms │", "│ memory │ 39.7 ms │", False),
+        ("  f\n┏━━━┓", "    f\n┏━━━━━━━┓", True),
+        ("  f", "    f", False),
         ("1.5 s", "1.6 s", False),
         ("<f at 0x7f0000000000>", "<f at 0x7fff12345678>", True),
     ],
