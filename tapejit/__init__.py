@@ -37,3 +37,4 @@ from tapejit import config  # noqa: F401
 from tapejit.comparison import compare  # noqa: F401
 from tapejit.function import function  # noqa: F401
 from tapejit.spec import TensorSpec  # noqa: F401
+from tapejit.gradients import custom_gradient, grad_pass_through, recompute_grad  # noqa: F401

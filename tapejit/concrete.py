@@ -381,7 +381,7 @@ class _CallOp(Op):
         self.concrete = concrete
         self._backward: dict[tuple[int, ...], tuple[ConcreteFunction, list[int]]] = {}
 
-    def gradient_operands(self, count: int) -> list[int]:
+    def gradient_operands(self, count: int, attrs: dict[str, Any]) -> list[int]:
         return list(range(count))
 
     def vjp(self, g: Any, z: Any, *operands: Any) -> tuple[Any, ...]:

@@ -380,16 +380,22 @@ class _Traced:
     def __init__(self, recorder: Recorder, base: str) -> None:
         self.root = weakref.ref(recorder.root)
         self.name = recorder.root.builder.names.fresh(base or "tape")
-        self._cells: set[str] = set()
+        self._home = weakref.ref(recorder)  # where the tape was entered
+        self._cells: dict[str, weakref.ref[Recorder]] = {}  # cell -> where it is watched
 
     def _emit(self, recorder: Recorder, op: Op, args: tuple[Value, ...], attrs: dict[str, Any]) -> None:
         recorder.builder.emit(op, args, {"tape": self.name, **attrs}, place=places.here(3), tapes=recorder.tapes)
 
     def watch_cell(self, recorder: Recorder, variable: Variable) -> None:
         cell = _cell(recorder, variable)
-        if cell not in self._cells:
-            self._cells.add(cell)
-            self._emit(recorder, structure.watch, (), {"cell": cell})
+        around = list(recorder.around())
+        if cell in self._cells and self._cells[cell]() in around:
+            return
+        home = self._home()
+        where = home if home in around else recorder  # read in a loop, it is watched from before the loop on
+        assert where is not None
+        self._cells[cell] = weakref.ref(where)
+        self._emit(where, structure.watch, (), {"cell": cell})
 
     def watch(self, x: Any) -> None:
         recorder = thread.recorder

@@ -78,7 +78,7 @@ class Op:
         """Yield (operands as NumPy arrays, attributes) that the laws try; `draw` makes arrays (see `ops.samples`)."""
         raise NotImplementedError(f"{self.name}.samples")
 
-    def gradient_operands(self, count: int) -> list[int]:
+    def gradient_operands(self, count: int, attrs: dict[str, Any]) -> list[int]:
         """Positions among `count` operands that a gradient may flow to, dtypes aside."""
         if self.no_gradient:
             return []

@@ -29,6 +29,7 @@ from tapejit.ir.builder import Builder
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import Op, register, thread
 from tapejit.ir.structure import attribute_dims
+from tapejit.loops.expr import Expr
 from tapejit.ops.elementwise import add, zeros_like
 
 
@@ -257,6 +258,9 @@ class CustomGradient(Nesting):
 
     name = "custom_gradient"
 
+    def gradient_operands(self, count: int, attrs: dict[str, Any]) -> list[int]:
+        return [attrs["results"] + k for k in range(attrs["inputs"]) if k not in attrs.get("none", ())]
+
     def infer(self, *types: Type, backward: Graph, results: int, inputs: int, none: tuple[int, ...] = ()) -> tuple[Type, ...]:
         _same(f"custom_gradient, operands of {backward.name}", [*types[:results], *types[results + inputs :]], _types(backward.params))
         wanted = [t for i, t in enumerate(types[results : results + inputs]) if i not in none]
@@ -287,6 +291,9 @@ class Held(Op):
     def vjp(self, g: Any, z: Any, x: Any, *, cell: str) -> tuple[Any, ...]:
         return (g,)
 
+    def at(self, index: tuple[Expr, ...], x: Any, *, cell: str) -> Expr:
+        return x[index]
+
     def samples(self, draw: Any) -> Iterator[Any]:
         yield (draw((2, 3)),), {"cell": "w"}
 
@@ -307,6 +314,9 @@ class Overwritten(Op):
 
     def vjp(self, g: Any, z: Any, held: Any, new: Any) -> tuple[Any, ...]:
         return g, None
+
+    def at(self, index: tuple[Expr, ...], held: Any, new: Any) -> Expr:
+        return new[index]
 
     def samples(self, draw: Any) -> Iterator[Any]:
         return iter(())

@@ -12,12 +12,13 @@ from tapejit.ir.verifier import verify
 from tapejit.passes.decompose import decompose
 from tapejit.passes.differentiate import differentiate
 from tapejit.passes.forward import forward
+from tapejit.passes.inline import inline
 from tapejit.passes.prune import prune
 
 Pass = Callable[[Graph], Graph]
 Watch = Callable[[str, Graph, Graph], None]
 
-PIPELINE: tuple[Pass, ...] = (differentiate, forward, prune, decompose)
+PIPELINE: tuple[Pass, ...] = (differentiate, inline, forward, prune, decompose)
 
 
 def silent(name: str, before: Graph, after: Graph) -> None:

@@ -6,10 +6,20 @@ captures, which are the last operands of the node.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from tapejit.core import places
+from tapejit.core.types import Type
+from tapejit.ir import structure
+from tapejit.ir.builder import Builder
 from tapejit.ir.graph import Graph, Node, Value, substituted_graph
 from tapejit.ir.names import Names
+from tapejit.ops.control import held, overwritten
+
+if TYPE_CHECKING:
+    from tapejit.record.recorder import Recorder
 
 
 def closed(node: Node, names: Names) -> Node:
@@ -35,3 +45,63 @@ def close(graph: Graph, free: list[Value], names: Names) -> Graph:
     new = {id(v): Value(names.fresh(v.name), v.type) for v in free}
     inner = substituted_graph(graph, lambda v: new.get(id(v), v))
     return replace(inner, params=[*graph.params, *new.values()])
+
+
+# ------------------------------------------------------------------------------------------------ cells
+def cells_touched(graphs: Iterable[Graph]) -> tuple[list[str], list[str]]:
+    """The cells that nested graphs, whose own nested graphs touch none any more, read but do not write; and those they write."""
+    read: dict[str, None] = {}
+    written: dict[str, None] = {}
+    for node in (n for g in graphs for n in g.body):
+        if node.op is structure.read:
+            read.setdefault(node.attrs["cell"])
+        elif node.op is structure.assign:
+            written.setdefault(node.attrs["cell"])
+    return [c for c in read if c not in written], list(written)
+
+
+def lift(graph: Graph, names: Names, holds: dict[str, Value]) -> dict[str, Value]:
+    """Turn the reads and assignments of cells in a nested graph into values, in place.
+
+    `holds` gives the value of each cell where the graph begins; returns that where it ends.
+    """
+    holds, lines = dict(holds), graph.body
+    builder = Builder(graph, names)
+    graph.body = []
+    for node in lines:
+        if node.op is structure.read:
+            graph.body.append(replace(node, op=held, args=(holds[node.attrs["cell"]],), attrs={"cell": node.attrs["cell"]}))
+        elif node.op is structure.assign:
+            cell = node.attrs["cell"]
+            (holds[cell],) = builder.emit(overwritten, (holds[cell], node.args[0]), place=node.place, name=cell, tapes=node.tapes)
+        else:
+            graph.body.append(node)
+    return holds
+
+
+def read_before(recorder: Recorder, cells: Iterable[str]) -> dict[str, Value]:
+    """Reads of cells in the graph being recorded, for the nested graphs of the line that comes next."""
+    out = {}
+    for c in cells:
+        attrs = {"cell": c, "type": cell_type(recorder, c)}
+        out[c] = recorder.builder.emit(structure.read, (), attrs, name=c, tapes=recorder.tapes, place=places.here(2))[0]
+    return out
+
+
+def cell_type(recorder: Recorder, cell: str) -> Type:
+    """The type of a cell of the function being recorded."""
+    return recorder.root.graph.cells[cell]
+
+
+def lift_reads(recorder: Recorder, graph: Graph) -> None:
+    """Lift the cells of a nested graph that may only read. NotImplementedError if it assigns one."""
+    read, written = cells_touched([graph])
+    if written:
+        raise NotImplementedError(places.with_place(f"an assignment to state.{written[0]} within {graph.name}, which is not run where it stands"))
+    lift(graph, recorder.builder.names, read_before(recorder, read))
+
+
+def assign_after(recorder: Recorder, cells: Iterable[str], values: Iterable[Value]) -> None:
+    """Assign what cells hold after a line whose nested graphs wrote them."""
+    for c, v in zip(cells, values, strict=True):
+        recorder.builder.emit(structure.assign, (v,), {"cell": c}, place=places.here(2), tapes=recorder.tapes)

@@ -158,10 +158,7 @@ class Recorder:
     def operand(self, x: Any, wanted: DType | None = None) -> Operand:
         """One operand; see `operands`."""
         if isinstance(x, SymbolicTensor):
-            at: Recorder | None = self
-            while at is not None and at is not x.recorder:
-                at = at.outer
-            if at is None:
+            if x.recorder is not self and not any(at is x.recorder for at in self.around()):
                 raise InaccessibleTensorError(places.with_place(x._out_of_scope()))
             return x.value
         if hasattr(x, "enter_graph"):
@@ -257,6 +254,13 @@ class Recorder:
         inner = Recorder(Graph(self.builder.names.fresh(name), cells=self.root.graph.cells, consts=self.root.graph.consts), self)
         with recording(inner):
             yield inner
+
+    def around(self) -> Iterator[Recorder]:
+        """This recorder and those of the graphs around it, outwards."""
+        at: Recorder | None = self
+        while at is not None:
+            yield at
+            at = at.outer
 
 
 def elements_of(x: Any) -> np.ndarray | None:

@@ -39,7 +39,7 @@ def active_records(records: Iterable[Record], sources: Iterable[Any]) -> tuple[l
     out: list[tuple[Record, list[int]]] = []
     for record in records:
         inputs = record.inputs
-        on_path = [i for i in record.op.gradient_operands(len(inputs)) if id(inputs[i]) in active and _flows(inputs[i])]
+        on_path = [i for i in record.op.gradient_operands(len(inputs), record.attrs) if id(inputs[i]) in active and _flows(inputs[i])]
         if on_path:
             out.append((record, on_path))
             active.update(id(o) for o in record.outputs if _flows(o))

@@ -333,7 +333,7 @@ def gradient_cases(name, dtype):
 def test_gradient_is_the_finite_difference(name, dtype):
     random = np.random.default_rng(1)
     for op, xs, attrs, k in gradient_cases(name, dtype):
-        flows = k in op.gradient_operands(len(xs))
+        flows = k in op.gradient_operands(len(xs), attrs)
         ws = weights(eager(op, xs, attrs), random)
         try:
             outer, x, g = gradients(op, xs, attrs, k, ws)
@@ -369,7 +369,7 @@ def test_compiled_gradient_is_the_eager_one(name):
     op, cases = OPS[name], []
     for xs, attrs in samples(name, dtypes.float32):
         ws = [tf.constant(w.astype(y.dtype)) for y in eager(op, xs, attrs) for w in weights([y], random)]
-        flows = [k for k in op.gradient_operands(len(xs)) if xs[k].dtype == np.float32]
+        flows = [k for k in op.gradient_operands(len(xs), attrs) if xs[k].dtype == np.float32]
         cases.append((xs, attrs, ws, flows))
 
     def gradient(xs, attrs, ws, flows):
