@@ -33,7 +33,7 @@ def differentiate(graph: Graph) -> Graph:
 
     LookupError from an op on a path that has no gradient and does not declare so.
     """
-    if not any(n.op is structure.gradient for n in graph.walk()):
+    if not any(n.op is structure.gradient or any(True for _ in n.graphs()) for n in graph.walk()):
         return _untaped(graph)
     out = replace(graph, body=[], guards=list(graph.guards))
     at = Differentiator(out, taken_names(graph))
@@ -141,8 +141,6 @@ class Differentiator(Writer):
                 tape.active.update(id(o) for o in outputs)
 
     def _nested(self, graph: Graph) -> Graph:
-        if not any(n.op in (structure.watch, structure.gradient) for n in graph.walk()):
-            return _untaped(graph)
         out = replace(graph, body=[], guards=list(graph.guards))
         inner = Differentiator(out, self.builder.names, self)
         for node in graph.body:
@@ -290,13 +288,5 @@ def _name(x: Symbol) -> str:
 
 
 def _untaped(graph: Graph) -> Graph:
-    """The graph without watch lines and tape tags."""
-    body = []
-    for node in graph.body:
-        if node.op is structure.watch:
-            continue
-        attrs = node.attrs
-        if any(True for _ in node.graphs()):
-            attrs = {k: _untaped(a) if isinstance(a, Graph) else a for k, a in attrs.items()}
-        body.append(node if not node.tapes and attrs is node.attrs else replace(node, attrs=attrs, tapes=()))
-    return graph.with_body(body)
+    """A graph without nested ones, without its watch lines and tape tags."""
+    return graph.with_body([replace(n, tapes=()) if n.tapes else n for n in graph.body if n.op is not structure.watch])
