@@ -14,11 +14,12 @@ from tapejit.passes.differentiate import differentiate
 from tapejit.passes.forward import forward
 from tapejit.passes.inline import inline
 from tapejit.passes.prune import prune
+from tapejit.passes.simplify import simplify
 
 Pass = Callable[[Graph], Graph]
 Watch = Callable[[str, Graph, Graph], None]
 
-PIPELINE: tuple[Pass, ...] = (differentiate, inline, forward, prune, decompose)
+PIPELINE: tuple[Pass, ...] = (differentiate, inline, forward, simplify, prune, decompose)
 
 
 def silent(name: str, before: Graph, after: Graph) -> None:
