@@ -16,6 +16,7 @@ from tapejit.loops.expr import Call, Const, Expr, Load, Reduce, Var
 from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Stmt, Store, Update, While
 from tapejit.loops.printer import number
 from tapejit.loops.program import (
+    RESERVED,
     Allocate,
     BindSize,
     Branch,
@@ -239,8 +240,8 @@ def kernel(k: Kernel) -> str:
 
 
 def _apart(k: Kernel) -> tuple[Stmt, ...]:
-    """The body with scalars renamed that are called like a buffer: in Python both are names."""
-    buffers, inner = {p.name for p in k.params}, locals_of(k.body)
+    """The body with scalars renamed that are called like a buffer or something else in the text: in Python all are names."""
+    buffers, inner = {p.name for p in k.params} | RESERVED, locals_of(k.body)
     names: dict[str, str] = {}
     for n in sorted(inner & buffers):
         new = f"{n}_"

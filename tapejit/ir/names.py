@@ -47,6 +47,10 @@ class Names:
             if name not in self._taken:
                 return self.take(name)
 
+    def __contains__(self, name: str) -> bool:
+        """Whether a name is in use."""
+        return name in self._taken
+
     def take(self, name: str) -> str:
         """Note that `name` is in use; returns it."""
         self._taken.add(name)

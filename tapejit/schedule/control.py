@@ -61,7 +61,7 @@ def _operands(planner: Planner, args: tuple[Operand, ...], steps: list[Step]) ->
 
 
 def _launch(planner: Planner, name: str, body: list[Stmt], params: list[tuple[str, Type, Any]], sizes: tuple[str, ...] = ()) -> Launch:
-    kernel = Kernel(planner.work.kernel_names.fresh(name), tuple(Param(n, t.dtype, t.shape, m) for n, t, m in params), sizes, tuple(body))
+    kernel = Kernel(planner.work.kernel_name(name), tuple(Param(n, t.dtype, t.shape, m) for n, t, m in params), sizes, tuple(body))
     return Launch(kernel, tuple(n for n, _, _ in params))
 
 

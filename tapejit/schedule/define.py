@@ -108,7 +108,7 @@ class Definitions:
 
     def variable(self, base: str = "i") -> str:
         """A loop variable that no other expression uses."""
-        return f"{base}{next(self.fresh)}"
+        return next(name for k in self.fresh if (name := f"{base}{k}") not in dtypes.BY_SHORT)
 
     def index(self, shape: tuple[Dim, ...]) -> tuple[Expr, ...]:
         """Fresh index variables for a shape; axes of size 1 have the constant index 0."""

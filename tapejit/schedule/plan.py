@@ -20,7 +20,7 @@ from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names
 from tapejit.loops import expr
 from tapejit.loops.expr import Load, Var
-from tapejit.loops.program import BindSize, Buffer, CheckSize, HostCall, Launch, Program, Step
+from tapejit.loops.program import RESERVED, BindSize, Buffer, CheckSize, HostCall, Launch, Program, Step
 from tapejit.schedule.control import control_steps
 from tapejit.schedule.define import Definition, Definitions
 from tapejit.schedule.fuse import Fuser, Product, Single, Tree, Unit, as_product, members
@@ -38,7 +38,6 @@ class Workspace:
     numbers: dict[int, int]  # id of a node -> its number, by which failures are reported
     late_sizes: set[str]  # sizes known only within the call
     names: Names = field(default_factory=Names)
-    kernel_names: Names = field(default_factory=Names)
     views: dict[str, str] = field(default_factory=dict)  # name in kernels -> the buffer it is
     buffers: dict[str, Buffer] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
@@ -47,7 +46,14 @@ class Workspace:
 
     @classmethod
     def of(cls, graph: Graph) -> Workspace:
-        return cls({id(n): k for k, n in enumerate(graph.walk())}, {o.name for n in graph.walk() if n.op.binds_size for o in n.outs})
+        out = cls({id(n): k for k, n in enumerate(graph.walk())}, {o.name for n in graph.walk() if n.op.binds_size for o in n.outs})
+        for name in (*RESERVED, graph.name):
+            out.names.take(name)
+        return out
+
+    def kernel_name(self, title: str) -> str:
+        """A name for a kernel: its title, unless a buffer, the function or another kernel is called so."""
+        return self.names.fresh(f"compute_{title}" if title in self.names else title)
 
 
 class Planner:
@@ -326,7 +332,7 @@ class Planner:
             else:
                 if not any(n in stored for n in made):
                     continue
-                name = self.work.kernel_names.fresh(_title([n for n in made if n in stored], unit))
+                name = self.work.kernel_name(_title([n for n in made if n in stored], unit))
                 if isinstance(unit, Tree):
                     kernel = lower_tree(name, unit, self.layout, stored, self.scratch, parallel_loop(unit, self.target))
                 else:
@@ -361,7 +367,7 @@ class Planner:
                 work_types = node.op.work(*(a.type for a in node.args), **node.attrs)
             for t in work_types:
                 work.append(Memory(self.scratch_buffer(f"{first.name}_work", t), t))
-            kernel = lower_opaque(self.work.kernel_names.fresh(f"{node.op.name}_{first.name}"), unit.definitions, self.layout, work, number)
+            kernel = lower_opaque(self.work.kernel_name(f"{node.op.name}_{first.name}"), unit.definitions, self.layout, work, number)
             steps.append(Launch(kernel, tuple(self.work.views.get(p.name, p.name) for p in kernel.params)))
             return
         operands: list[Any] = []
