@@ -24,7 +24,7 @@ Sides = tuple[Any, Any]
 
 RULES: dict[str, tuple[str, Callable[..., Sides]]] = {
     # law: (kinds of dtypes it holds for, its sides)
-    "-(-x) is x": ("ifc", lambda x: (-(-x), x)),
+    "-(-x) is x": ("ifc", lambda x: (-(-x), x)),  # noqa: B002
     "x * 1 is x": ("iuf", lambda x: (x * 1, x)),
     "x / 1 is x": ("f", lambda x: (x / 1, x)),
     "x * -1 is -x": ("if", lambda x: (x * -1, -x)),
