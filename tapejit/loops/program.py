@@ -15,11 +15,12 @@ from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.loops.nest import Kernel
 
-RESERVED = frozenset(
-    "error arena callback status"  # of the calling convention
-    " size sizes copy allocate free deliver check_size host_call library_call fail tiles serial parallel vector unroll guarded bitcast"
-    " np math njit prange ml_dtypes floordiv truncdiv shl shr integer_mod integer_rem integer_pow popcount".split()
-)  # what the texts of a program mean something else by: no buffer or kernel is called so
+# What the texts of a program mean something else by: no buffer or kernel is called so.
+RESERVED = frozenset({
+    "error", "arena", "callback", "status", "size", "sizes", "copy", "allocate", "free", "deliver", "check_size", "host_call",
+    "library_call", "fail", "tiles", "serial", "parallel", "vector", "unroll", "guarded", "bitcast", "np", "math", "njit",
+    "prange", "ml_dtypes", "floordiv", "truncdiv", "shl", "shr", "integer_mod", "integer_rem", "integer_pow", "popcount",
+})  # fmt: skip
 
 Home = Literal["argument", "cell", "result", "constant", "arena", "heap"]
 
