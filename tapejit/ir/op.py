@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tapejit.core.types import Type
-
-if TYPE_CHECKING:
-    from tapejit.ir.graph import Graph, Node
 
 OPS: dict[str, Op] = {}
 
@@ -86,7 +83,7 @@ class Op:
             return [0][:count]
         return [i for i in range(count) if i not in self.constant_operands]
 
-    def interpret(self, node: Node, env: Any, run: Callable[[Graph, list[Any], Any], list[Any]]) -> Any:
+    def interpret(self, node: Any, env: Any, run: Callable[[Any, list[Any], Any], list[Any]]) -> Any:
         """Carry out `node` in the interpreter, by `eager` on its operands; ops with nested graphs `run` them."""
         return self.eager(*(env[a] for a in node.args), **env.attributes(node.attrs))
 
