@@ -21,8 +21,9 @@ from tapejit.ir.names import Names
 from tapejit.loops import expr
 from tapejit.loops.expr import Load, Var
 from tapejit.loops.program import RESERVED, BindSize, Buffer, CheckSize, HostCall, Launch, Program, Step
+from tapejit.ops.shapes import identity
 from tapejit.schedule.control import control_steps
-from tapejit.schedule.define import Definition, Definitions
+from tapejit.schedule.define import WHOLE, Definition, Definitions
 from tapejit.schedule.fuse import Fuser, Product, Single, Tree, Unit, as_product, members
 from tapejit.schedule.lower import Layout, Memory, contracted, lower_opaque, lower_product, lower_tree, spilled
 from tapejit.schedule.memory import arena
@@ -101,7 +102,7 @@ class Planner:
             buffer = self.work.names.fresh(f"const_{node.attrs['const']}")
             self.work.consts.append((node.attrs["const"], buffer))
             self.external(node.out.name, node.out.type, buffer, "constant")
-        elif node.op is structure.constant and node.out.type.shape:
+        elif node.op is structure.constant and (node.out.type.shape or node.out.type.dtype.kind == "c"):
             buffer = self.work.names.fresh(node.out.name)
             self.work.constants[buffer] = np.asarray(node.attrs["value"], node.attrs["dtype"].np)
             self.external(node.out.name, node.out.type, buffer, "constant")
@@ -126,9 +127,9 @@ class Planner:
         table = self.definitions.table
         out = {r.name for r in self.graph.results} | set(self.assigned.values()) | (self.work.late_sizes & set(self.definitions.table))
         for d in list(table.values()):
-            if d.kind in ("opaque", "host", "control") or d.alias_of:
+            if d.kind in WHOLE or d.alias_of:
                 out.update(n for n in d.operands if n not in self.work.late_sizes or d.kind != "memory")
-            if d.kind in ("opaque", "host"):
+            if d.kind in WHOLE:
                 out.add(d.name)
         for name in out:
             table[name].inline = False
@@ -208,6 +209,12 @@ class Planner:
         index = self.definitions.index(d.type.shape)
         late = tuple(n for n in d.operands if n in self.work.late_sizes)
         name = f"{value}_copy{len(self.definitions.table)}"
+        if d.type.dtype.kind == "c":  # kernels know no complex numbers
+            self.definitions.define(Node(identity, (Value(value, d.type),), {}, (Value(name, d.type),)))
+            return name
+        if d.type.dtype.kind == "c":  # kernels know no complex numbers
+            self.definitions.add(Definition(name, d.type, "copy", operands=(value, *late), place=d.place))
+            return name
         self.definitions.add(Definition(name, d.type, "pointwise", index, Load(d.type.dtype, value, index), place=d.place, operands=late))
         if d.kind == "pointwise":
             d.inline = False
@@ -356,6 +363,10 @@ class Planner:
     def _single(self, unit: Single, steps: list[Step]) -> None:
         first = unit.definitions[0]
         node = first.node
+        if first.kind == "copy":
+            source = self.layout.memory[first.operands[0]].name
+            steps.append(Copy(self.layout.memory[first.name].name, self.work.views.get(source, source)))
+            return
         assert node is not None
         number = self.work.numbers.get(id(node), 0)
         if first.kind == "control":
