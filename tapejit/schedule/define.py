@@ -22,7 +22,8 @@ from tapejit.loops import expr
 from tapejit.loops.expr import Call, Const, Expr, Load, Reduce, Var
 from tapejit.loops.nest import Store
 
-Kind = Literal["memory", "pointwise", "reduce", "opaque", "host", "control"]
+Kind = Literal["memory", "pointwise", "reduce", "opaque", "host", "control", "copy"]
+WHOLE = ("opaque", "host", "control", "copy")  # kinds that read and write whole buffers
 
 
 @dataclass(eq=False)

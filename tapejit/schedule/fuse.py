@@ -17,7 +17,7 @@ from tapejit.core import dtypes
 from tapejit.core.sizes import Dim
 from tapejit.loops import expr
 from tapejit.loops.expr import Call, Expr, Load, Var
-from tapejit.schedule.define import Definition
+from tapejit.schedule.define import WHOLE, Definition
 
 
 @dataclass(eq=False)
@@ -138,7 +138,7 @@ class Fuser:
                 self.unit_of[d.name] = self.unit_of[d.alias_of]
             self.closed.add(d.name)
             return
-        if d.kind in ("opaque", "host", "control"):
+        if d.kind in WHOLE:
             if d.group[:1] == (d.name,) or not d.group:
                 self._append(Single([self.table[n] for n in d.group] or [d]), list(d.group) or [d.name])
             return

@@ -263,8 +263,8 @@ class Planner:
         out: list[str] = []
         for u in d.uses():
             out.append(u)
-            while self.definitions.table[u].alias_of:
-                u = self.definitions.table[u].alias_of
+            while (d_u := self.definitions.table.get(u)) is not None and d_u.alias_of:
+                u = d_u.alias_of
                 out.append(u)
         return out
 
