@@ -38,3 +38,5 @@ from tapejit.comparison import compare  # noqa: F401
 from tapejit.function import function  # noqa: F401
 from tapejit.spec import TensorSpec  # noqa: F401
 from tapejit.gradients import custom_gradient, grad_pass_through, recompute_grad  # noqa: F401
+from tapejit.control import case, cond, switch_case, while_loop  # noqa: F401
+from tapejit.tensor_array import TensorArray  # noqa: F401

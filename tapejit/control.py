@@ -1,0 +1,632 @@
+"""`tf.cond`, `tf.case`, `tf.switch_case` and `tf.while_loop`.
+
+In: Python functions that are branches, conditions and loop bodies. Outside traced functions Python branches and loops. While a function
+is traced, each is recorded into a graph of its own, which one line of the function holds; Variables read within are read before that line,
+those assigned within are results of it and assigned after it, so program order is kept.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import optree
+
+from tapejit import nest
+from tapejit.core import dtypes, places, sizes
+from tapejit.core.dtypes import DType
+from tapejit.core.errors import InvalidArgumentError
+from tapejit.core.shape import TensorShape
+from tapejit.core.types import Type
+from tapejit.debugging import assert_less
+from tapejit.ir.graph import Graph, Value
+from tapejit.ir.names import identifier
+from tapejit.ir.op import thread
+from tapejit.ops import control
+from tapejit.ops import elementwise as e
+from tapejit.ops.shapes import reshape
+from tapejit.passes.copies import Copier
+from tapejit.passes.prune import live
+from tapejit.record.nesting import assign_after, cell_type, cells_touched, lift, read_before
+from tapejit.record.recorder import Recorder, recording
+from tapejit.record.sizes import size_of
+from tapejit.tensor import EagerTensor, GraphTensor, constant, convert_to_tensor
+from tapejit.tensor_array import TensorArray, enlarged
+
+__all__ = ["case", "cond", "switch_case", "while_loop"]
+
+
+def leaves_of(structure_: Any) -> tuple[list[Any], Any]:
+    """The leaves of nested lists, tuples and dicts, None among them, and what puts them together again."""
+    return optree.tree_flatten(structure_, none_is_leaf=True)
+
+
+def known(x: Any) -> bool | None:
+    """A condition's value where it is known while recording."""
+    if isinstance(x, bool | int | float | np.generic | np.ndarray | EagerTensor):
+        return bool(x)
+    return bool(x) if thread.recorder is None else None
+
+
+def condition(x: Any) -> Any:
+    """A condition as a bool scalar. ValueError for several elements."""
+    x = convert_to_tensor(x)
+    if x.dtype is not dtypes.bool_:
+        x = e.not_equal(x, 0)
+    if x.dims and sizes.product(x.dims) != 1:
+        raise ValueError(places.with_place(f"a condition must be a scalar, got shape {x.shape}; write tf.reduce_all(x) or tf.reduce_any(x)"))
+    return reshape(x, shape=()) if x.dims else x
+
+
+def as_value(recorder: Recorder, x: Any, dtype: DType | None = None) -> Value:
+    """Whatever a branch or body returns for a tensor, as a value of the graph being recorded."""
+    if hasattr(x, "dims") or hasattr(x, "to_tensor"):
+        x = convert_to_tensor(x)
+    return recorder.builder.literal(recorder.operand(x, dtype))
+
+
+def shape_text(type_: Type) -> TensorShape:
+    """The shape of a type as users see it."""
+    return TensorShape(type_.shape)
+
+
+def agree(a: Type, b: Type) -> bool:
+    """Whether two types may be one."""
+    if a.rank != b.rank:
+        return False
+    with sizes.assuming():
+        try:
+            for x, y in zip(a.shape, b.shape, strict=True):
+                sizes.unify(x, y)
+        except ValueError:
+            return False
+    return True
+
+
+# -------------------------------------------------------------------------------------------------- branches
+_SIDES = ("true_fn", "false_fn")
+
+
+def cond(pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable[[], Any] | None = None, name: str | None = None) -> Any:
+    """`true_fn()` if the scalar `pred` holds, else `false_fn()`.
+
+    In a traced function with a `pred` known only at run time both are recorded, and must return tensors of the same structure, dtypes and
+    shapes: TypeError or ValueError names the result that differs.
+    """
+    for what, fn in zip(_SIDES, (true_fn, false_fn), strict=True):
+        if not callable(fn):
+            raise TypeError(places.with_place(f"{what} must be callable, got {fn!r}"))
+    assert true_fn is not None and false_fn is not None
+    holds = known(pred)
+    if holds is not None:
+        return true_fn() if holds else false_fn()
+    return branch(pred, true_fn, false_fn)
+
+
+class _Branch:
+    """One of two branches, recorded."""
+
+    def __init__(self, recorder: Recorder, name: str, fn: Callable[[], Any]) -> None:
+        with recorder.nested(name) as self.recorder:
+            self.result = fn()
+        self.leaves, self.tree = leaves_of(self.result)
+
+    @property
+    def graph(self) -> Graph:
+        return self.recorder.graph
+
+    def value(self, x: Any, dtype: DType | None) -> Value:
+        with recording(self.recorder):
+            return as_value(self.recorder, x, dtype)
+
+
+def branch(
+    pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], sides: tuple[str, str] = _SIDES, labels: Sequence[str] | None = None
+) -> Any:
+    """`cond` in a function being traced. `sides` is what errors call the branches, `labels` the results."""
+    recorder = thread.recorder
+    chosen = condition(pred)
+    ways = (_Branch(recorder, "then", true_fn), _Branch(recorder, "otherwise", false_fn))
+    a, b = ways
+    try:
+        nest.assert_same_structure(a.result, b.result, check_types=False)
+    except (ValueError, TypeError) as error:
+        raise TypeError(
+            places.with_place(
+                f"{sides[0]} and {sides[1]} must have the same nested structure of results: {sides[0]} returns {a.result!r}, "
+                f"{sides[1]} returns {b.result!r} ({error})"
+            )
+        ) from None
+    rebuilt: list[Callable[[list[Any]], Any]] = []
+    for k, (x, y) in enumerate(zip(a.leaves, b.leaves, strict=True)):
+        label = labels[k] if labels is not None else _label(a.leaves, k)
+        rebuilt.append(_joined(ways, x, y, label, sides))
+    read, written = cells_touched(w.graph for w in ways)
+    holds = read_before(recorder, [*read, *written])
+    for w in ways:
+        after = lift(w.graph, recorder.builder.names, holds)
+        w.graph.results.extend(after[c] for c in written)
+    outs = list(control.cond(chosen, then=a.graph, otherwise=b.graph) or ())
+    made = outs[: len(outs) - len(written)]
+    assign_after(recorder, written, (o.value for o in outs[len(made) :]))
+    return optree.tree_unflatten(a.tree, [again(made) for again in rebuilt])
+
+
+def _label(leaves: list[Any], k: int) -> str:
+    return "the result" if len(leaves) == 1 else f"result {k}"
+
+
+def _joined(ways: tuple[_Branch, _Branch], x: Any, y: Any, label: str, sides: tuple[str, str]) -> Callable[[list[Any]], Any]:
+    """Make leaves `x` and `y` results of the two branches; returns what takes the leaf of the whole out of the list of results."""
+    if x is y and not hasattr(x, "dims"):
+        return lambda made: x
+    for z, side in ((x, sides[0]), (y, sides[1])):
+        if z is None:
+            raise ValueError(places.with_place(f"{label} is None at the end of {side}; return a tensor from both {sides[0]} and {sides[1]}"))
+        if not _tensorlike(z):
+            raise TypeError(places.with_place(f"{label} is {z!r} at the end of {side}; branches that both may run return tensors or numbers"))
+    if isinstance(x, TensorArray) or isinstance(y, TensorArray):
+        return _joined_arrays(ways, x, y, label, sides)
+    wanted = next((z.dtype for z in (x, y) if isinstance(getattr(z, "dtype", None), DType)), None)
+    given = [
+        way.value(z, None if isinstance(getattr(z, "dtype", None), DType) or not _fits(z, wanted) else wanted)
+        for way, z in zip(ways, (x, y), strict=True)
+    ]
+    return _same_results(ways, given, label, sides)
+
+
+def _fits(x: Any, dtype: DType | None) -> bool:
+    """Whether a Python number becomes one of `dtype` without loss of meaning: 1 may be a float, 1.5 no integer."""
+    if dtype is None or isinstance(x, np.ndarray | np.generic):
+        return False
+    kind = np.asarray(x).dtype.kind
+    return dtype.kind == "b" if kind == "b" else dtype.kind in "iufc" if kind in "iu" else dtype.kind in "fc"
+
+
+def _same_results(ways: tuple[_Branch, _Branch], given: list[Value], label: str, sides: tuple[str, str]) -> Callable[[list[Any]], Any]:
+    one, other = (v.type for v in given)
+    if one.dtype is not other.dtype:
+        raise TypeError(
+            places.with_place(
+                f"{label} has dtype {one.dtype.name} in {sides[0]}, but dtype {other.dtype.name} in {sides[1]}; write tf.cast in one of them"
+            )
+        )
+    if not agree(one, other):
+        raise ValueError(
+            places.with_place(f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree")
+        )
+    at = len(ways[0].graph.results)
+    for way, v in zip(ways, given, strict=True):
+        way.graph.results.append(v)
+    return lambda made: made[at]
+
+
+def _joined_arrays(ways: tuple[_Branch, _Branch], x: Any, y: Any, label: str, sides: tuple[str, str]) -> Callable[[list[Any]], Any]:
+    if not (isinstance(x, TensorArray) and isinstance(y, TensorArray)) or x.dtype is not y.dtype:
+        raise TypeError(places.with_place(f"{label} is {x!r} in {sides[0]}, but {y!r} in {sides[1]}"))
+    element = x.element() or y.element()
+    for way, z in zip(ways, (x, y), strict=True):  # the tensor of one that nobody has touched may show the shape of an element
+        if element is None:
+            with recording(way.recorder):
+                element = tuple(z.whole().dims[1:])
+    dense, lengths = [], []
+    partial = x.rows() != y.rows() or x._length is not None or y._length is not None
+    room = sizes.maximum(x.rows(), y.rows())
+    for way, z in zip(ways, (x, y), strict=True):
+        with recording(way.recorder):
+            dense.append(as_value(way.recorder, enlarged(z.whole(element), room)))
+            lengths.append(as_value(way.recorder, z.size()))
+    rows = _same_results(ways, dense, label, sides)
+    if not partial:
+        return lambda made: x.of(rows(made), None, x._fixed)
+    length = _same_results(ways, lengths, label, sides)
+    return lambda made: x.of(rows(made), length(made), x._fixed)
+
+
+def _tensorlike(x: Any) -> bool:
+    return isinstance(x, bool | int | float | complex | np.generic | np.ndarray | TensorArray) or hasattr(x, "dims") or hasattr(x, "to_tensor")
+
+
+def case(
+    pred_fn_pairs: Any, default: Callable[[], Any] | None = None, exclusive: bool = False, strict: bool = False, name: str = "case"
+) -> Any:
+    """The function of the first pair `(pred, fn)` whose `pred` holds, else `default`.
+
+    Without a `default` one must hold, with `exclusive` no two may: InvalidArgumentError when run. TypeError for anything but pairs.
+    """
+    pairs = list(pred_fn_pairs.items()) if isinstance(pred_fn_pairs, dict) else list(pred_fn_pairs)
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not callable(pair[1]):
+            raise TypeError(places.with_place(f"Each entry in pred_fn_pairs must be a (pred, callable) tuple, got {pair!r}"))
+    if default is not None and not callable(default):
+        raise TypeError(places.with_place(f"default must be callable, got {default!r}"))
+    preds = [p.deref() if hasattr(p, "deref") else p for p, _ in pairs]
+    fns = [f for _, f in pairs]
+    if exclusive and len(pairs) > 1:
+        holding = sum(e.cast(condition(p), dtype=dtypes.int32) for p in preds)
+        assert_less(holding, 2, message="Input error: More than one condition evaluated as True but exclusive=True.")
+    if default is None:
+        if not pairs:
+            raise ValueError(places.with_place("tf.case without a default needs at least one pair"))
+        failing = "Input error: None of conditions evaluated as True."
+        if thread.recorder is None or all(known(p) is not None for p in preds):
+            if not any(known(p) for p in preds):
+                raise InvalidArgumentError(places.with_place(failing))
+        else:
+            none = sum(e.cast(condition(p), dtype=dtypes.int32) for p in preds)
+            assert_less(0, none, message=failing)
+        preds, last = preds[:-1], fns[-1]
+    else:
+        last = default
+
+    def rest(k: int) -> Any:
+        return last() if k == len(preds) else cond(preds[k], fns[k], lambda: rest(k + 1))
+
+    return rest(0)
+
+
+def switch_case(branch_index: Any, branch_fns: Any, default: Callable[[], Any] | None = None, name: str = "switch_case") -> Any:
+    """The function at `branch_index`, an integer scalar; `default` (or the last one) for an index there is no function for.
+
+    `branch_fns` is a list of functions, a dict of them by index, or a list of pairs. TypeError or ValueError for anything else.
+    """
+    fns = branch_fns.items() if isinstance(branch_fns, dict) else branch_fns
+    listed = [(k, f) if callable(f) else tuple(f) for k, f in enumerate(fns)]
+    if not listed:
+        raise ValueError(places.with_place("branch_fns: Must provide at least one item in the branch_fns"))
+    for entry in listed:
+        if len(entry) != 2 or not isinstance(entry[0], int) or not callable(entry[1]):
+            raise TypeError(places.with_place(f"branch_fns must be functions, or pairs of an int and a function, got {entry!r}"))
+    table = dict(sorted(listed))
+    last = default if default is not None else table[max(table)]
+    if default is None:
+        del table[max(table)]
+    if thread.recorder is None or isinstance(branch_index, int | np.integer | EagerTensor):
+        return table.get(int(branch_index), last)()
+    index = convert_to_tensor(branch_index)
+    entries = list(table.items())
+
+    def rest(k: int) -> Any:
+        return last() if k == len(entries) else cond(e.equal(index, entries[k][0]), entries[k][1], lambda: rest(k + 1))
+
+    return rest(0)
+
+
+# ------------------------------------------------------------------------------------------------------ loops
+class TensorVariable:
+    """A loop variable that is a tensor."""
+
+    def __init__(self, label: str, given: Any) -> None:
+        self.label = label
+        self.given = convert_to_tensor(given)
+        self.type = Type(self.given.dtype, tuple(self.given.dims))
+
+    def enter(self, inner: Recorder) -> Any:
+        """The variable as the graph of `inner` sees it."""
+        return GraphTensor(inner.builder.parameter(self.label, self.type), inner)
+
+    def parameters(self, inner: Recorder, seen: Any) -> list[Value]:
+        """The parameters that stand for it there."""
+        return [seen.value]
+
+    def leave(self, inner: Recorder, seen: Any, out: Any, loose: bool) -> list[Value]:
+        """What the body returns for it. TypeError or ValueError if that is of another type."""
+        if not _tensorlike(out) or isinstance(out, TensorArray):
+            raise TypeError(places.with_place(f"'{self.label}' is a tensor before the loop, but {out!r} after one iteration"))
+        typed = isinstance(getattr(out, "dtype", None), DType)
+        value = as_value(inner, out, None if typed or not _fits(out, self.type.dtype) else self.type.dtype)
+        if value.type.dtype is not self.type.dtype:
+            raise TypeError(
+                places.with_place(
+                    f"'{self.label}' has dtype {self.type.dtype.name} before the loop, but dtype {value.type.dtype.name} after one iteration; "
+                    "write tf.cast"
+                )
+            )
+        if not agree(value.type, self.type):
+            said = f"'{self.label}' has shape {shape_text(self.type)} before the loop, but shape {shape_text(value.type)} after one iteration."
+            if loose:
+                raise NotImplementedError(
+                    places.with_place(
+                        f"{said} Loop variables whose shape changes are carried outside traced functions only; write a tf.TensorArray(dynamic_size=True)"
+                    )
+                )
+            raise ValueError(
+                places.with_place(
+                    f"{said} Use the `shape_invariants` argument of tf.while_loop or tf.autograph.experimental.set_loop_options to set shape invariants."
+                )
+            )
+        return [value]
+
+    def starts(self) -> list[Any]:
+        """Its values before the loop."""
+        return [self.given]
+
+    def wrap(self, made: list[Any]) -> Any:
+        """The variable after the loop, whose values are taken off the front of `made`."""
+        return made.pop(0)
+
+
+class ArrayVariable:
+    """A loop variable that is a TensorArray: its elements are the rows of one tensor, made when the shape of an element is known."""
+
+    def __init__(self, label: str, given: TensorArray, recorder: Recorder) -> None:
+        self.label, self.given = label, given
+        self.grows = given.dynamic_size and not given._fixed
+        self.capacity = sizes.named(recorder.new_size(f"{identifier(label)}_size")) if self.grows else given.rows()
+        self.counted = self.grows or given._length is not None
+        self._element: Any = given.element()
+        self._values: dict[int, list[Value]] = {}  # id of a recorder -> the rows, then the length
+
+    def enter(self, inner: Recorder) -> TensorArray:
+        """The variable as the graph of `inner` sees it."""
+        mine = self._values.setdefault(id(inner), [])
+        length = None
+        if self.counted:
+            mine.append(inner.builder.parameter(f"{self.label}_length", Type(dtypes.int32)))
+            length = GraphTensor(mine[0], inner)
+
+        def entry(element: Any) -> Any:
+            self._element = element
+            mine.insert(0, inner.builder.parameter(self.label, Type(self.given.dtype, (self.capacity, *element))))
+            return GraphTensor(mine[0], inner)
+
+        return self.given.awaiting(self.capacity, length, entry)
+
+    @property
+    def touched(self) -> bool:
+        """Whether the loop uses the elements."""
+        return any(len(v) > self.counted for v in self._values.values())
+
+    def parameters(self, inner: Recorder, seen: TensorArray) -> list[Value]:
+        """The parameters that stand for it there."""
+        if self.touched and seen.untouched():
+            with recording(inner):
+                seen.whole(self._element)
+        return self._values[id(inner)]
+
+    def leave(self, inner: Recorder, seen: TensorArray, out: Any, loose: bool) -> list[Value]:
+        """What the body returns for it."""
+        if not isinstance(out, TensorArray) or out.dtype is not seen.dtype:
+            raise TypeError(places.with_place(f"'{self.label}' is {self.given!r} before the loop, but {out!r} after one iteration"))
+        length = [as_value(inner, out.size())] if self.counted else []
+        if out is seen and seen.untouched():
+            return length
+        element = seen.element() or out.element()
+        dense = out.whole(element)
+        seen.whole(tuple(dense.dims[1:]))
+        value = as_value(inner, dense)
+        if not agree(value.type, self._values[id(inner)][0].type):
+            raise ValueError(
+                places.with_place(f"'{self.label}' has elements of shape {self.given.element_shape} before the loop, but is {out!r} after one iteration")
+            )
+        return [value, *length]
+
+    def starts(self) -> list[Any]:
+        """Its values before the loop."""
+        length = [self.given.size()] if self.counted else []
+        return [enlarged(self.given.whole(self._element), self.capacity), *length] if self.touched else length
+
+    def wrap(self, made: list[Any]) -> Any:
+        """The variable after the loop, whose values are taken off the front of `made`."""
+        if not self.touched:
+            del made[: int(self.counted)]
+            return self.given
+        dense = made.pop(0)
+        length = made.pop(0) if self.counted else None
+        return self.given.of(dense, None if self.grows else length, self.given._fixed)
+
+
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    shape_invariants: Any = None,
+    parallel_iterations: int = 10,
+    back_prop: bool = True,
+    swap_memory: bool = False,
+    maximum_iterations: Any = None,
+    name: str | None = None,
+) -> Any:
+    """`loop_vars = body(*loop_vars)` as long as `cond(*loop_vars)`; returns them in the structure of `loop_vars`.
+
+    At most `maximum_iterations` times. In a traced function loop variables keep their dtypes and shapes: TypeError or ValueError names
+    the one that does not. TensorArrays may grow. `back_prop=False` makes the results constants for every tape.
+    """
+    for what, fn in (("cond", cond), ("body", body)):
+        if not callable(fn):
+            raise TypeError(places.with_place(f"'{what}' must be callable, got {fn!r}"))
+    if not isinstance(loop_vars, list | tuple) or not loop_vars:
+        raise ValueError(places.with_place(f"'loop_vars' must be a list or tuple of at least one variable, got {loop_vars!r}"))
+    if thread.recorder is None:
+        out = _eager_loop(cond, body, loop_vars, maximum_iterations)
+    else:
+        out = loop(cond, body, loop_vars, loose=shape_invariants is not None, limit=maximum_iterations)
+    if back_prop:
+        return out
+    return optree.tree_map(lambda x: e.stop_gradient(x) if hasattr(x, "dims") else x, out, none_is_leaf=True)
+
+
+def _repacked(out: Any, like: Any) -> list[Any]:
+    """What a body returned as a list with an entry for each loop variable."""
+    listed = list(out) if isinstance(out, list | tuple) else [out]
+    if len(like) == 1 and (not isinstance(out, list | tuple) or (isinstance(like[0], list | tuple) and len(listed) != 1)):
+        listed = [out]
+    if len(listed) != len(like):
+        raise ValueError(
+            places.with_place(f"The loop body must return as many values as there are loop variables: expected {len(like)}, got {len(listed)}")
+        )
+    return listed
+
+
+def _eager_loop(test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, limit: Any) -> Any:
+    values = list(loop_vars)
+    left = -1 if limit is None else int(limit)
+    first = True
+    while left != 0 and bool(test(*values)):
+        new = _repacked(body(*values), values)
+        if first:
+            try:
+                nest.assert_same_structure(values, new, check_types=False)
+            except (ValueError, TypeError) as error:
+                raise type(error)(places.with_place(f"The loop body changed the structure of the loop variables: {error}")) from None
+            first = False
+        values, left = new, left - 1
+    whole = type(loop_vars)(*values) if hasattr(loop_vars, "_fields") else type(loop_vars)(values)
+    return optree.tree_map(lambda x: x if x is None or isinstance(x, TensorArray | EagerTensor) else convert_to_tensor(x), whole, none_is_leaf=True)
+
+
+def labels_of(function: Callable[..., Any], loop_vars: Sequence[Any]) -> list[str]:
+    """What to call the leaves of loop variables: after the parameters of the function that takes them."""
+    try:
+        taken = [p.name for p in inspect.signature(function).parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    except (TypeError, ValueError):
+        taken = []
+    out = []
+    for k, x in enumerate(loop_vars):
+        base = taken[k] if k < len(taken) else f"loop_var_{k}"
+        count = len(leaves_of(x)[0])
+        out += [base] if count == 1 else [f"{base}_{i}" for i in range(count)]
+    return out
+
+
+def loop(
+    test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, labels: Sequence[str] | None = None, loose: bool = False, limit: Any = None
+) -> Any:
+    """`while_loop` in a function being traced. `labels` is what errors call the leaves of the loop variables; a `loose` shape may change."""
+    recorder = thread.recorder
+    leaves, tree = leaves_of(list(loop_vars))
+    labels = list(labels) if labels is not None else labels_of(body, loop_vars)
+    if limit is not None:
+        return _limited(test, body, loop_vars, labels, loose, limit)
+    variables: list[Any] = []
+    for x, label in zip(leaves, labels, strict=True):
+        if isinstance(x, TensorArray):
+            variables.append(ArrayVariable(label, x, recorder))
+        elif x is None or not _tensorlike(x):
+            raise TypeError(places.with_place(f"'{label}' is {x!r} before the loop; loop variables are tensors, numbers or TensorArrays"))
+        else:
+            variables.append(TensorVariable(label, x))
+    with recorder.nested("test") as testing:
+        seen_by_test = [v.enter(testing) for v in variables]
+        goes_on = test(*optree.tree_unflatten(tree, seen_by_test))
+        testing.graph.results = [as_value(testing, condition(goes_on))]
+    if cells_touched([testing.graph])[1]:
+        return _tested_in_body(test, body, loop_vars, labels, loose)
+    with recorder.nested("body") as running:
+        seen = [v.enter(running) for v in variables]
+        given = optree.tree_unflatten(tree, seen)
+        new = _repacked(body(*given), given)
+        try:
+            nest.assert_same_structure(given, new, check_types=False)
+        except (ValueError, TypeError) as error:
+            raise type(error)(places.with_place(f"The loop body changed the structure of the loop variables: {error}")) from None
+        parts = [v.leave(running, s, o, loose) for v, s, o in zip(variables, seen, leaves_of(new)[0], strict=True)]
+    graphs = (testing.graph, running.graph)
+    for inner, views in ((testing, seen_by_test), (running, seen)):
+        inner.graph.params = [p for v, s in zip(variables, views, strict=True) for p in v.parameters(inner, s)]
+    # a TensorArray whose elements only the condition reads goes through the body as it is
+    for v, p, s in zip(variables, parts, seen, strict=True):
+        stands = v.parameters(running, s)
+        p[:0] = stands[: len(stands) - len(p)]
+    running.graph.results = [r for p in parts for r in p]
+    read, written = cells_touched(graphs)
+    holds = read_before(recorder, [*read, *written])
+    starts = [GraphTensor(holds[c], recorder) for c in written]
+    for inner in (testing, running):
+        inside = {c: inner.builder.parameter(c, cell_type(recorder, c)) for c in written}
+        after = lift(inner.graph, recorder.builder.names, holds | inside)
+        if inner is running:
+            running.graph.results.extend(after[c] for c in written)
+    _make_room(recorder, variables, testing.graph, running.graph, starts)
+    inits = [s for v in variables for s in v.starts()]
+    outs = list(control.while_loop(*inits, *starts, test=testing.graph, body=running.graph, carried=len(inits) + len(starts)))
+    assign_after(recorder, written, (o.value for o in outs[len(inits) : -1]))
+    made = outs[: len(inits)]
+    results = optree.tree_unflatten(tree, [v.wrap(made) for v in variables])
+    if hasattr(loop_vars, "_fields"):
+        return type(loop_vars)(*results)
+    return results if isinstance(loop_vars, list) else tuple(results)
+
+
+def _limited(test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, labels: list[str], loose: bool, limit: Any) -> Any:
+    """The loop with a counter of its own."""
+    most = e.cast(convert_to_tensor(limit), dtype=dtypes.int32) if hasattr(limit, "dims") else int(limit)
+
+    def tested(*args: Any) -> Any:
+        *given, count = args
+        return e.logical_and(e.less(count, most), condition(test(*given)))
+
+    def counted(*args: Any) -> Any:
+        *given, count = args
+        return [*_repacked(body(*given), given), e.add(count, 1)]
+
+    *out, _ = loop(tested, counted, [*loop_vars, constant(0)], [*labels, "iteration"], loose)
+    return type(loop_vars)(*out) if hasattr(loop_vars, "_fields") else type(loop_vars)(out)
+
+
+def _tested_in_body(test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, labels: list[str], loose: bool) -> Any:
+    """The loop for a condition that assigns variables: it is evaluated before the loop and at the end of the body."""
+
+    def goes_on(*args: Any) -> Any:
+        return args[-1]
+
+    def both(*args: Any) -> Any:
+        given = list(args[:-1])
+        new = _repacked(body(*given), given)
+        return [*new, condition(test(*new))]
+
+    *out, _ = loop(goes_on, both, [*loop_vars, condition(test(*loop_vars))], [*labels, "going"], loose)
+    return type(loop_vars)(*out) if hasattr(loop_vars, "_fields") else type(loop_vars)(out)
+
+
+def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Graph, starts: list[Any]) -> None:
+    """Bind the sizes that growing TensorArrays have after the loop, by running first what their lengths depend on."""
+    growing = [v for v in variables if isinstance(v, ArrayVariable) and v.grows and v.touched]
+    if not growing:
+        return
+    names = recorder.builder.names
+    dropped, lengths, inits = set(), {}, []
+    at = 0
+    for v in variables:
+        values = v.starts() if v not in growing else [None, v.given.size()]
+        if v in growing:
+            dropped.add(at)
+            lengths[id(v)] = at + 1
+        inits += values
+        at += len(values)
+    inits += starts
+    kept = _needed(body, test, sorted(lengths.values()))
+    if kept & dropped:
+        raise NotImplementedError(
+            places.with_place("a tf.TensorArray(dynamic_size=True) in a loop whose length depends on its own elements; give it a size")
+        )
+    order = sorted(kept)
+    graphs = []
+    for graph, results in ((test, test.results), (body, [body.results[k] for k in order])):
+        copied = Copier(names).graph(graph)
+        at_result = {id(r): c for r, c in zip(graph.results, copied.results, strict=True)}
+        quiet = copied.with_body([n for n in copied.body if not n.op.effect])
+        lean = live(quiet, [at_result[id(r)] for r in results])
+        graphs.append(lean.with_body(lean.body))
+        graphs[-1].params = [copied.params[k] for k in order]
+    attrs = {"test": graphs[0], "body": graphs[1], "carried": len(order)}
+    args = tuple(recorder.operand(inits[k]) for k in order)
+    outs = recorder.builder.emit(control.while_loop, args, attrs, name="room", place=places.here(2))
+    for v in growing:
+        (name,) = sizes.names(v.capacity)
+        names.give_back(name)
+        recorder.builder.emit(size_of, (outs[order.index(lengths[id(v)])],), {}, name=name, place=places.here(2))
+
+
+def _needed(body: Graph, test: Graph, wanted: list[int]) -> set[int]:
+    """The carried values that those at `wanted`, and the condition, depend on from one iteration to the next."""
+    kept = set(wanted)
+    while True:
+        lean = live(body.with_body([n for n in body.body if not n.op.effect]), [body.results[k] for k in sorted(kept)])
+        used = {id(v) for v in lean.uses()} | {id(v) for v in test.uses()}
+        more = {k for k, p in enumerate(body.params) if id(p) in used} | {k for k, p in enumerate(test.params) if id(p) in used}
+        if more <= kept:
+            return kept
+        kept |= more
