@@ -320,14 +320,16 @@ class HostPrinter(Scalars):
 
 
 def inner_work(kernel: Kernel) -> list[Dim]:
-    """The products of extents of each chain of loops inside the outermost one."""
+    """The products of extents of each chain of loops inside the outermost one, in its first iteration."""
     found: list[Dim] = []
+    first: dict[str, Dim] = {}  # the indices of loops around: extents of the parts of a loop depend on them
 
     def visit(s: Stmt, so_far: Dim) -> None:
         if isinstance(s, For):
-            so_far = so_far * s.extent
+            so_far = so_far * sizes.substitute(s.extent, first)
+            first[s.index] = 0
         elif isinstance(s, Contract):
-            so_far = so_far * s.rows * s.columns * s.depth
+            so_far = so_far * sizes.substitute(sizes.product([s.rows, s.columns, s.depth]), first)
         below = inside(s)
         if not below:
             found.append(so_far)
@@ -335,6 +337,8 @@ def inner_work(kernel: Kernel) -> list[Dim]:
             visit(x, so_far)
 
     loop = parallel_loop(kernel)
-    for s in loop.body if loop else ():
-        visit(s, 1)
+    if loop is not None:
+        first[loop.index] = 0
+        for s in loop.body:
+            visit(s, 1)
     return found
