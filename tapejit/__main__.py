@@ -1,7 +1,7 @@
 """The command line: `python -m tapejit show|opt|run|compare FILE:NAME` and `python -m tapejit cache ls|clear`.
 
 FILE is a Python file with a traced function NAME, or for `show`, `opt` and `run` also a text file of tensor IR. Arguments of the function
-are given by `--args`, a Python expression evaluated in the file's own names. Exit status: 0, 1 if the program failed, 2 for wrong usage.
+are given by `--args`, a Python expression evaluated in the names of the file (for a text: `tf` and `np`). Exit status: 0, 1 if the program failed, 2 for wrong usage.
 """
 
 from __future__ import annotations
@@ -92,13 +92,17 @@ def _load(options: Any) -> tuple[Any, tuple[Any, ...] | None]:
     if not isinstance(function, Function):
         found = sorted(k for k, v in names.items() if isinstance(v, Function))
         raise UsageError(f"{path} has no traced function {name!r}; it has {', '.join(found) or 'none'}")
-    args = None
-    if options.args is not None:
-        try:
-            args = eval(f"({options.args},)" if options.args.strip() else "()", names)
-        except Exception as e:
-            raise UsageError(f"--args {options.args!r}: {type(e).__name__}: {e}") from None
-    return function, args
+    return function, _arguments(options, names)
+
+
+def _arguments(options: Any, names: dict[str, Any]) -> tuple[Any, ...] | None:
+    """What `--args` says, evaluated among `names`; None if it is not given."""
+    if options.args is None:
+        return None
+    try:
+        return eval(f"({options.args},)" if options.args.strip() else "()", names)
+    except Exception as e:
+        raise UsageError(f"--args {options.args!r}: {type(e).__name__}: {e}") from None
 
 
 def _graph(options: Any) -> Any:
@@ -107,11 +111,13 @@ def _graph(options: Any) -> Any:
     if name or path.endswith(".py"):
         try:
             function, args = _load(options)
-        except UsageError:
-            parsed = None if name else _parsed(path)
-            if parsed is None:
+        except UsageError as usage:
+            if name:
                 raise
-            return parsed
+            try:
+                return _parsed(path)
+            except UsageError as e:
+                raise UsageError(f"{usage}; or, if it is the text of a graph, {e}") from None
         if args is not None:
             return function.get_concrete_function(*args).traced
         try:
@@ -156,7 +162,22 @@ def _opt(options: Any) -> None:
 
 
 def _run(options: Any) -> None:
-    function, args = _load(options)
+    path, name = _split(options.target)
+    if name or path.endswith(".py"):
+        function, args = _load(options)
+    else:
+        import numpy as np
+
+        import tapejit as tf
+        from tapejit.function import from_text
+
+        with open(path) as f:
+            text = f.read()
+        try:
+            function = from_text(text)
+        except ValueError as e:  # no graph, or one with state, which a file does not have
+            raise UsageError(f"{path}: {e}") from None
+        args = _arguments(options, {"tf": tf, "np": np})
     print(function(*(args or ())))
 
 
