@@ -153,7 +153,9 @@ class Planner:
             else:
                 inner.definitions.add(what)
                 for load in what.loads():
-                    inner.layout.give(load.buffer, load.buffer, Type(load.dtype, self.work.buffers[self.work.views.get(load.buffer, load.buffer)].shape))
+                    type = Type(load.dtype, self.work.buffers[self.work.views.get(load.buffer, load.buffer)].shape)
+                    inner.definitions.add(Definition(load.buffer, type, "memory"))
+                    inner.layout.give(load.buffer, load.buffer, type)
         return inner.steps()
 
     def steps(self) -> list[Step]:
@@ -263,8 +265,8 @@ class Planner:
         out: list[str] = []
         for u in d.uses():
             out.append(u)
-            while (d_u := self.definitions.table.get(u)) is not None and d_u.alias_of:
-                u = d_u.alias_of
+            while self.definitions.table[u].alias_of:
+                u = self.definitions.table[u].alias_of
                 out.append(u)
         return out
 
