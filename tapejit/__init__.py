@@ -24,7 +24,6 @@ from tapejit.casting import *  # noqa: F401, F403
 from tapejit.clipping import clip_by_global_norm, clip_by_norm, clip_by_value  # noqa: F401
 from tapejit import image, linalg, nn, signal  # noqa: F401
 
-math.softmax, math.log_softmax, math.softsign = nn.softmax, nn.log_softmax, nn.softsign  # type: ignore[attr-defined]  # nn is written with math
 
 from tapejit.linalg import einsum, matmul, norm, tensordot  # noqa: F401
 
@@ -40,3 +39,4 @@ from tapejit.spec import TensorSpec  # noqa: F401
 from tapejit.gradients import custom_gradient, grad_pass_through, recompute_grad  # noqa: F401
 from tapejit.control import case, cond, switch_case, while_loop  # noqa: F401
 from tapejit.tensor_array import TensorArray  # noqa: F401
+from tapejit.functional import *  # noqa: F401, F403
