@@ -12,6 +12,24 @@ from typing import Any
 
 import numpy as np
 
+from tapejit.activations import (
+    crelu,
+    elu,
+    floating,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    narrowed,
+    relu,
+    relu6,
+    selu,
+    shifted,
+    silu,
+    softmax,
+    softsign,
+    swish,
+    wide,
+)
 from tapejit.arrays import batch_to_space, depth_to_space, space_to_batch, space_to_depth
 from tapejit.core import dtypes, places
 from tapejit.core.errors import InvalidArgumentError
@@ -19,13 +37,11 @@ from tapejit.math import l2_normalize, reduce_mean, reduce_sum, sigmoid, softplu
 from tapejit.ops import activations as _a
 from tapejit.ops import elementwise as _e
 from tapejit.ops.gathering import in_range
-from tapejit.ops.joining import concat as _concat
 from tapejit.ops.picking import pick
 from tapejit.ops.pooling import window_sum
-from tapejit.ops.reductions import max_, normal_axes, sum_
+from tapejit.ops.reductions import normal_axes, sum_
 from tapejit.ops.shapes import reshape as _reshape
 from tapejit.ops.slicing import scalar_of
-from tapejit.ops.special import erf
 from tapejit.ordering import in_top_k, top_k
 from tapejit.selection import gather
 from tapejit.sliding import (
@@ -87,126 +103,20 @@ def _pair(x: Any, y: Any) -> tuple[Any, Any]:
     return _like(x, y), y
 
 
-def _floating(x: Any, what: str) -> Any:
-    x = convert_to_tensor(x)
-    if not x.dtype.is_floating:
-        raise InvalidArgumentError(
-            places.with_place(f"{what} takes a floating-point tensor, got {x.dtype.name}; write tf.cast(x, tf.float32)")
-        )
-    return x
-
-
-def _wide(x: Any) -> Any:
-    """16-bit floats as float32, in which sums over many elements are made."""
-    return _e.cast(x, dtype=dtypes.float32) if x.dtype.bits == 16 else x
-
-
-def _as(x: Any, dtype: Any) -> Any:
-    return x if x.dtype is dtype else _e.cast(x, dtype=dtype)
-
-
-# ------------------------------------------------------------------------------------------------ activations
-def relu(features: Any, name: str | None = None) -> Any:
-    """max(x, 0); the gradient at 0 is 0."""
-    return _a.relu(convert_to_tensor(features))
-
-
-def relu6(features: Any, name: str | None = None) -> Any:
-    """min(max(x, 0), 6)."""
-    return _a.relu6(convert_to_tensor(features))
-
-
-def elu(features: Any, name: str | None = None) -> Any:
-    """exp(x) - 1 below 0, x above (Clevert et al., 2015)."""
-    return _a.elu(convert_to_tensor(features))
-
-
-def selu(features: Any, name: str | None = None) -> Any:
-    """Scaled `elu` that keeps mean and variance (Klambauer et al., 2017)."""
-    return _a.selu(convert_to_tensor(features))
-
-
-def softsign(features: Any, name: str | None = None) -> Any:
-    """x / (1 + |x|)."""
-    return _a.softsign(convert_to_tensor(features))
-
-
-def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Any:
-    """x above 0, alpha * x below; the gradient at 0 is `alpha`, which is rounded to float32 whatever x is, as in TensorFlow."""
-    x = convert_to_tensor(features)
-    if isinstance(alpha, float):
-        alpha = float(np.float32(alpha))
-    if x.dtype.kind in "iu":
-        x = _e.cast(x, dtype=dtypes.float32)
-    return _e.select(x > 0, x, x * alpha)
-
-
-def crelu(features: Any, axis: int = -1, name: str | None = None) -> Any:
-    """relu(x) and relu(-x) one after the other along `axis` (Shang et al., 2016)."""
-    x = convert_to_tensor(features)
-    return _concat(relu(x), relu(-x), axis=int(axis) % len(x.dims))
-
-
-def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:
-    """x times the normal distribution function of x, or its approximation by tanh (Hendrycks & Gimpel, 2016).
-
-    The constants 0.044715 and sqrt(1/2) are rounded to float32 whatever x is, as in TensorFlow.
-    """
-    x = _floating(features, "gelu")
-    if approximate:
-        return 0.5 * x * (1.0 + _e.tanh(0.7978845608028654 * (x + _CUBIC * (x * x * x))))
-    return 0.5 * x * (1.0 + erf(x * _HALF_ROOT))
-
-
-_CUBIC, _HALF_ROOT = float(np.float32(0.044715)), float(np.float32(0.7071067811865476))
-
-
-def silu(features: Any, beta: Any = 1.0, name: str | None = None) -> Any:
-    """x * sigmoid(beta * x)."""
-    x = _floating(features, "silu")
-    if isinstance(beta, float | int) and beta == 1:
-        return x * _e.sigmoid(x)
-    return x * _e.sigmoid(x * beta)
-
-
-swish = silu
-
-
-def _shifted(logits: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
-    """The logits less their largest along `axis`, which is a constant for gradients: it cancels out of everything made of it."""
-    axes = normal_axes(axis, len(logits.dims))
-    return logits - _e.stop_gradient(max_(logits, axis=axes, keepdims=True)), axes
-
-
-def softmax(logits: Any, axis: Any = None, name: str | None = None) -> Any:
-    """exp(x) / sum(exp(x)) along `axis` (the last)."""
-    x = _floating(logits, "softmax")
-    shifted, axes = _shifted(_wide(x), -1 if axis is None else axis)
-    e = _e.exp(shifted)
-    return _as(e / sum_(e, axis=axes, keepdims=True), x.dtype)
-
-
-def log_softmax(logits: Any, axis: Any = None, name: str | None = None) -> Any:
-    """x - log(sum(exp(x))) along `axis` (the last)."""
-    x = _floating(logits, "log_softmax")
-    shifted, axes = _shifted(_wide(x), -1 if axis is None else axis)
-    return _as(shifted - _e.log(sum_(_e.exp(shifted), axis=axes, keepdims=True)), x.dtype)
-
-
 # ------------------------------------------------------------------------------------------------ losses
 def softmax_cross_entropy_with_logits(labels: Any, logits: Any, axis: int = -1, name: str | None = None) -> Any:
     """-sum(labels * log_softmax(logits)) along `axis`; `labels` are probabilities, which have a gradient too.
 
     InvalidArgumentError where the shapes do not fit.
     """
-    labels, logits = _pair(labels, _floating(logits, "softmax_cross_entropy_with_logits"))
+    labels, logits = _pair(labels, floating(logits, "softmax_cross_entropy_with_logits"))
     if len(labels.dims) != len(logits.dims):
         raise InvalidArgumentError(
             places.with_place(f"logits and labels must be broadcastable: logits_size={logits.shape} labels_size={labels.shape}")
         )
-    shifted, axes = _shifted(_wide(logits), axis)
-    partition = _e.log(sum_(_e.exp(shifted), axis=axes, keepdims=True))
-    return _as(sum_(_wide(labels) * (partition - shifted), axis=axes), logits.dtype)
+    less, axes = shifted(wide(logits), axis)
+    partition = _e.log(sum_(_e.exp(less), axis=axes, keepdims=True))
+    return narrowed(sum_(wide(labels) * (partition - less), axis=axes), logits.dtype)
 
 
 def sparse_softmax_cross_entropy_with_logits(labels: Any, logits: Any, name: str | None = None) -> Any:
@@ -214,7 +124,7 @@ def sparse_softmax_cross_entropy_with_logits(labels: Any, logits: Any, name: str
 
     ValueError where ranks or shapes do not fit, InvalidArgumentError for a label outside of the classes.
     """
-    logits = _floating(logits, "sparse_softmax_cross_entropy_with_logits")
+    logits = floating(logits, "sparse_softmax_cross_entropy_with_logits")
     labels = convert_to_tensor(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(
@@ -234,9 +144,9 @@ def sparse_softmax_cross_entropy_with_logits(labels: Any, logits: Any, name: str
             raise _fail(
                 f"`labels.shape` must equal `logits.shape` except for the last dimension. Received: labels.shape={labels.shape} and logits.shape={logits.shape}"
             )
-    shifted, axes = _shifted(_wide(logits), -1)
-    partition = _e.log(sum_(_e.exp(shifted), axis=axes))
-    return _as(partition - pick(shifted, in_range(labels, limit=logits.dims[-1])), logits.dtype)
+    less, axes = shifted(wide(logits), -1)
+    partition = _e.log(sum_(_e.exp(less), axis=axes))
+    return narrowed(partition - pick(less, in_range(labels, limit=logits.dims[-1])), logits.dtype)
 
 
 def sigmoid_cross_entropy_with_logits(labels: Any = None, logits: Any = None, name: str | None = None) -> Any:
@@ -274,24 +184,24 @@ def log_poisson_loss(targets: Any, log_input: Any, compute_full_loss: bool = Fal
 
 def l2_loss(t: Any, name: str | None = None) -> Any:
     """Half the sum of squares."""
-    x = _floating(t, "l2_loss")
+    x = floating(t, "l2_loss")
     return sum_(x * x, axis=tuple(range(len(x.dims)))) * 0.5
 
 
 def compute_average_loss(per_example_loss: Any, sample_weight: Any = None, global_batch_size: Any = None) -> Any:
     """The (weighted) sum of losses over the batch size, which is by default that of `per_example_loss`."""
-    loss = _floating(per_example_loss, "compute_average_loss")
+    loss = floating(per_example_loss, "compute_average_loss")
     if not loss.dims:
         raise _fail("compute_average_loss takes a loss per example, got a scalar; write the loss with reduction='none'")
     count = loss.dims[0] if global_batch_size is None else global_batch_size
     if sample_weight is not None:
-        weight = _as(convert_to_tensor(sample_weight), loss.dtype)
+        weight = narrowed(convert_to_tensor(sample_weight), loss.dtype)
         extra = len(loss.dims) - len(weight.dims)
         loss = loss * (_reshape(weight, shape=(*weight.dims, *(1,) * extra)) if extra > 0 and weight.dims else weight)
     total = reduce_sum(loss)
     if isinstance(count, int | float):
         return total / float(count)
-    return total / _as(convert_to_tensor(count) if hasattr(count, "dims") else scalar_of(count, dtypes.int32), total.dtype)
+    return total / narrowed(convert_to_tensor(count) if hasattr(count, "dims") else scalar_of(count, dtypes.int32), total.dtype)
 
 
 def scale_regularization_loss(regularization_loss: Any) -> Any:
@@ -304,21 +214,21 @@ def moments(x: Any, axes: Any, shift: Any = None, keepdims: bool = False, name: 
     """Mean and variance over `axes`; 16-bit floats are summed in float32."""
     x = convert_to_tensor(x)
     axis = normal_axes(axes, len(x.dims))
-    y = _wide(x)
+    y = wide(x)
     mean = reduce_mean(y, axis, keepdims=True)
     variance = reduce_mean(_e.squared_difference(y, _e.stop_gradient(mean)), axis, keepdims=True)
     if not keepdims:
         kept = tuple(d for k, d in enumerate(x.dims) if k not in axis)
         mean, variance = _reshape(mean, shape=kept), _reshape(variance, shape=kept)
-    return _as(mean, x.dtype), _as(variance, x.dtype)
+    return narrowed(mean, x.dtype), narrowed(variance, x.dtype)
 
 
 def weighted_moments(x: Any, axes: Any, frequency_weights: Any, keepdims: bool = False, name: str | None = None) -> tuple[Any, Any]:
     """Mean and variance over `axes` of elements that count `frequency_weights` times, which broadcast against `x`."""
     x = convert_to_tensor(x)
-    weights = _as(convert_to_tensor(frequency_weights), x.dtype)
+    weights = narrowed(convert_to_tensor(frequency_weights), x.dtype)
     axis = normal_axes(axes, len(x.dims))
-    y, w = _wide(x), _wide(weights)
+    y, w = wide(x), wide(weights)
     w = w + _e.zeros_like(y)
     total = sum_(w, axis=axis, keepdims=True)
     mean = sum_(w * y, axis=axis, keepdims=True) / total
@@ -326,7 +236,7 @@ def weighted_moments(x: Any, axes: Any, frequency_weights: Any, keepdims: bool =
     if not keepdims:
         kept = tuple(d for k, d in enumerate(x.dims) if k not in axis)
         mean, variance = _reshape(mean, shape=kept), _reshape(variance, shape=kept)
-    return _as(mean, x.dtype), _as(variance, x.dtype)
+    return narrowed(mean, x.dtype), narrowed(variance, x.dtype)
 
 
 def sufficient_statistics(
@@ -358,14 +268,14 @@ def batch_normalization(x: Any, mean: Any, variance: Any, offset: Any, scale: An
     if scale is not None:
         factor = factor * _like(scale, x)
     mean = _like(mean, x)
-    return x * _as(factor, x.dtype) + _as(-mean * factor if offset is None else _like(offset, x) - mean * factor, x.dtype)
+    return x * narrowed(factor, x.dtype) + narrowed(-mean * factor if offset is None else _like(offset, x) - mean * factor, x.dtype)
 
 
 def local_response_normalization(
     input: Any, depth_radius: int = 5, bias: float = 1, alpha: float = 1, beta: float = 0.5, name: str | None = None
 ) -> Any:
     """x / (bias + alpha * sum of squares over the channels no more than `depth_radius` away) ** beta (Krizhevsky et al., 2012)."""
-    x = _floating(input, "local_response_normalization")
+    x = floating(input, "local_response_normalization")
     if len(x.dims) != 4:
         raise InvalidArgumentError(places.with_place(f"in must be 4-dimensional, got shape {x.shape}"))
     batch, height, width, channels = x.dims
@@ -397,7 +307,7 @@ def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | 
 # ------------------------------------------------------------------------------------------------ dropout and embeddings
 def _dropped(x: Any, rate: Any, noise_shape: Any, uniform: Any) -> Any:
     """`x` with a share `rate` of its elements put to 0 and the others scaled up; `uniform(shape, dtype)` draws."""
-    x = _floating(x, "dropout")
+    x = floating(x, "dropout")
     if isinstance(rate, int | float | np.generic):
         rate = float(rate)
         if not 0 <= rate < 1:
@@ -409,7 +319,7 @@ def _dropped(x: Any, rate: Any, noise_shape: Any, uniform: Any) -> Any:
         rate = convert_to_tensor(rate)
         if rate.dims:
             raise _fail(f"`rate` must be a scalar, got shape {rate.shape}")
-        rate = _as(rate, x.dtype)
+        rate = narrowed(rate, x.dtype)
         scale = 1 / (1 - rate)
     shape = x.dims
     if noise_shape is not None:
