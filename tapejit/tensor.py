@@ -200,7 +200,8 @@ class EagerTensor(Tensor):
     def __reduce__(self) -> tuple:
         return EagerTensor, (self.numpy_view(),)
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        raise TypeError(places.with_place("Tensor is unhashable. Instead, use tensor.ref() as the key."))
 
     def __repr__(self) -> str:
         return f"<tf.Tensor: shape={self.shape}, dtype={self.dtype.name}, numpy={_shown(self._array, repr)}>"
@@ -318,7 +319,8 @@ class GraphTensor(SymbolicTensor):
             return assignment(self, name)
         raise AttributeError(f"'SymbolicTensor' object has no attribute {name!r}")
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        raise TypeError(places.with_place("Tensor is unhashable. Instead, use tensor.ref() as the key."))
 
     def __repr__(self) -> str:
         return f"<tf.Tensor '{self.value.name}:0' shape={self.shape} dtype={self.dtype.name}>"

@@ -364,7 +364,8 @@ class Variable(Operand):
     def __reduce__(self) -> tuple:
         return _restored, (self.numpy(), self._trainable, self._name, self._dtype)
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        raise TypeError(places.with_place("Variable is unhashable. Instead, use variable.ref() as the key."))
 
     def __repr__(self) -> str:
         if thread.recorder is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.core import places, sizes, types
+from tapejit.core import dtypes, places, sizes, types
 from tapejit.core.dtypes import DType
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim
@@ -253,7 +253,12 @@ class Cholesky(Op):
         )  # fmt: skip
         own = _for("q", n, Update("rest", "add", -(out[(*b, j, _var("q"))] * out[(*b, j, _var("q"))])), kind="vector")
         steps = _for("j", n, Accumulator("rest", a[(*b, j, j)]), own, Let("pivot", on_diagonal), column, out.store((*b, j, j), pivot))
-        return _batches(lead, (clear, steps))
+        # a pivot that is NaN makes all later ones NaN: then nothing of the triangle is worth keeping
+        last = expr.of_dim(n) - 1
+        nan = out.store((*b, _var("y"), _var("x")), expr.as_expr(float("nan"), dtype))
+        spoil = _for("y", n, _for("x", n, If(_var("x") <= _var("y"), (nan,)), kind="vector"))
+        broken = If(last >= 0, (If(expr.call("isnan", out[(*b, last, last)], dtype=dtypes.bool_), (spoil,)),))
+        return _batches(lead, (clear, steps, broken))
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in SQUARES:
