@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import tapejit as tf
-from tapejit import host
+from tapejit import host, output
 from tapejit.core import dtypes, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.places import Place
@@ -49,6 +49,11 @@ DTYPES = (
     dtypes.bool_,
     dtypes.complex64,
 )
+CHECKED_BEFORE = {  # ops whose indices another line has checked
+    "pick": lambda x, index, attrs: ((index >= 0) & (index < x.shape[-1])).all(),
+    "gather": lambda x, index, attrs: ((index >= 0) & (index < x.shape[attrs.get("axis", 0)])).all(),
+    "place": lambda x, index, attrs: ((index >= 0) & (index < 3)).all(),
+}
 for _k in range(1, 5):  # Python functions that graphs call back; a graph uses each at most once
     host._functions[f"fuzz_half_{_k}"] = host._Function(lambda x: x * 0.5, True)
     host._functions[f"fuzz_sign_{_k}"] = host._Function(lambda x: np.sign(x), False)
@@ -100,7 +105,7 @@ class Scope:
     known_tapes: list[str] = field(default_factory=list)
 
     def array(self, v: Operand) -> np.ndarray:
-        return self.eager[v].numpy_view()
+        return np.asarray(self.eager[v].numpy_view())
 
 
 class Generator:
@@ -318,15 +323,17 @@ class Generator:
         """A line with op `name` by one of its samples."""
         rng, op = self.rng, OPS[name]
         for attempt in range(4):
-            choices = samples(name, rng.choice(DTYPES))
-            if not choices:
-                continue
-            xs, attrs = rng.choice(choices)
+            known = [d for d in DTYPES if samples(name, d)]
+            if not known:
+                return None
+            xs, attrs = rng.choice(samples(name, rng.choice(known)))
             renamed = self.renaming() if attempt < 2 else {}
             types = [Type(dtypes.as_dtype(x.dtype), tuple(renamed.get(d, d) for d in x.shape)) for x in xs]
             if renamed:
                 attrs = {k: _renamed(v, renamed, rng) if k in speaks_of_sizes(op) else v for k, v in attrs.items()}
             args = tuple(self.operand(scope, x, t, reuse=attempt < 3) for x, t in zip(xs, types, strict=True))
+            if name in CHECKED_BEFORE and not CHECKED_BEFORE[name](*(scope.array(a) for a in args), attrs):
+                continue
             outs = self.emit(scope, op, args, attrs)
             if outs is not None:
                 return outs
@@ -415,7 +422,7 @@ class Generator:
     def draw_print(self, scope: Scope) -> None:
         v = self.pick(scope, lambda v: v.type.rank < 3)
         if v is not None:
-            self.emit(scope, OPS["print"], (v,), {"template": "fuzz {}"})
+            self.emit(scope, OPS["print"], (v,), {"template": output._MARK, "stream": "file:///dev/null"})
 
     def draw_assert_true(self, scope: Scope) -> None:
         x = self.pick(scope, lambda v: v.type.dtype is dtypes.bool_ and bool(scope.array(v).all()))

@@ -21,6 +21,7 @@ from tapejit.ir.parser import parse
 from tapejit.ir.printer import text
 from tapejit.ir.verifier import verify
 from tapejit.passes import pipeline
+from tapejit.passes.prune import prune
 from tapejit.tensor import EagerTensor
 from tests.fuzz import meaning
 from tests.fuzz.meaning import Bounds, Native, Outcome, Setting
@@ -111,6 +112,10 @@ def _fails(graph: Graph, setting: Setting, native: bool, name: str) -> bool:
 
 def _smaller(graph: Graph, setting: Setting) -> Iterator[tuple[Graph, Setting]]:
     """Graphs with a result, a line or a parameter less; results of a line that goes become parameters where they are used."""
+    with suppress(Exception):
+        less = prune(graph)
+        if _lines(less) < _lines(graph):
+            yield _tidy(less, setting)
     if len(graph.results) > 1:
         for k in range(len(graph.results)):
             yield _tidy(replace(graph, results=[graph.results[k]]), setting)
@@ -138,6 +143,10 @@ def _smaller(graph: Graph, setting: Setting) -> Iterator[tuple[Graph, Setting]]:
                     )
     if graph.guards:
         yield replace(graph, guards=[]), setting
+
+
+def _lines(graph: Graph) -> int:
+    return len(text(graph).split("\n"))
 
 
 def _same_types(graph: Graph, k: int) -> Iterator[Graph]:
