@@ -18,12 +18,14 @@ from tapejit.loops.nest import For, Kernel, Param, Stmt, Store
 from tapejit.loops.program import Branch, Copy, Launch, Repeat, Step
 from tapejit.ops import control
 from tapejit.schedule.define import Definition, Definitions
+from tapejit.schedule.lower import Layout
 
 
 class Planner(Protocol):
     """What planning a control node asks of the plan it is part of."""
 
     definitions: Definitions
+    layout: Layout
     work: Any
 
     def nested(self, graph: Graph, given: dict[str, Any], results: list[str]) -> list[Step]: ...
@@ -48,7 +50,7 @@ def control_steps(planner: Planner, node: Node) -> list[Step]:
 
 
 def _operands(planner: Planner, args: tuple[Operand, ...], steps: list[Step]) -> list[str]:
-    """A buffer per operand; literals get one of their own."""
+    """The name that kernels know each operand by; literals get a buffer of their own."""
     out = []
     for a in args:
         if isinstance(a, Literal):
@@ -56,8 +58,13 @@ def _operands(planner: Planner, args: tuple[Operand, ...], steps: list[Step]) ->
             steps.append(_launch(planner, "set_literal", [Store(name, (), expr.as_expr(a.value, a.dtype))], [(name, a.type, "out")]))
             out.append(name)
         else:
-            out.append(planner.buffer_of(a))
+            out.append(planner.layout.memory[a.name].name)
     return out
+
+
+def _begin(planner: Planner, state: list[str], operands: list[str]) -> list[Step]:
+    """The state of a loop before its first iteration."""
+    return [Copy(s, planner.work.views.get(o, o)) for s, o in zip(state, operands, strict=True)]
 
 
 def _launch(planner: Planner, name: str, body: list[Stmt], params: list[tuple[str, Type, Any]], sizes: tuple[str, ...] = ()) -> Launch:
@@ -73,7 +80,7 @@ def _branch(planner: Planner, node: Node) -> list[Step]:
     def arm(graph: Graph) -> tuple[Step, ...]:
         return tuple(planner.nested(graph, dict(zip((p.name for p in graph.params), captures, strict=True)), results))
 
-    return [*steps, Branch(pred, arm(node.attrs["then"]), arm(node.attrs["otherwise"]))]
+    return [*steps, Branch(planner.work.views.get(pred, pred), arm(node.attrs["then"]), arm(node.attrs["otherwise"]))]
 
 
 def _named(graph: Graph, buffers: list[Any]) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def _while(planner: Planner, node: Node) -> list[Step]:
     carried, test, body = node.attrs["carried"], node.attrs["test"], node.attrs["body"]
     results = [planner.buffer_of(o) for o in node.outs]
     state, count = results[:carried], results[carried]
-    steps += [Copy(s, o) for s, o in zip(state, operands[:carried], strict=True)]
+    steps += _begin(planner, state, operands[:carried])
     steps.append(_launch(planner, "start_count", [Store(count, (), Const(dtypes.int64, 0))], [(count, COUNT, "out")]))
     going = planner.scratch_buffer("going", Type(dtypes.bool_))
     after = [planner.scratch_buffer(f"next_{p.name}", p.type) for p in body.params[:carried]]
@@ -104,7 +111,7 @@ def _scan(planner: Planner, node: Node) -> list[Step]:
     body, carried, scanned, length = (node.attrs[k] for k in ("body", "carried", "scanned", "length"))
     results = [planner.buffer_of(o) for o in node.outs]
     state, stacked = results[:carried], results[carried:]
-    steps += [Copy(s, o) for s, o in zip(state, operands[:carried], strict=True)]
+    steps += _begin(planner, state, operands[:carried])
     step, going = planner.scratch_buffer("step", COUNT), planner.scratch_buffer("going", Type(dtypes.bool_))
     steps.append(_launch(planner, "start_step", [Store(step, (), Const(dtypes.int64, 0))], [(step, COUNT, "out")]))
     total = expr.of_dim(length)
@@ -115,7 +122,8 @@ def _scan(planner: Planner, node: Node) -> list[Step]:
     given: list[Any] = list(state)
     for p, buffer in zip(body.params[carried : carried + scanned], operands[carried : carried + scanned], strict=True):
         index = planner.definitions.index(p.type.shape)
-        given.append(Definition(p.name, p.type, "pointwise", index, Load(p.type.dtype, buffer, (row, *index)), inline=True))
+        whole = {buffer: p.type.with_shape((length, *p.type.shape))}
+        given.append(Definition(p.name, p.type, "pointwise", index, Load(p.type.dtype, buffer, (row, *index)), inline=True, extra=whole))
     given += operands[carried + scanned :]
     after = [planner.scratch_buffer(f"next_{r.name}", r.type) for r in body.results]
     inner = planner.nested(body, _named(body, given), after)

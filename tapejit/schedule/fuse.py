@@ -31,11 +31,21 @@ class Leaf:
 
 @dataclass(eq=False)
 class Loop:
-    """A loop of a kernel; `body` runs in order."""
+    """A loop of a kernel; `body` runs in order.
+
+    A loop over a `part` of a range counts from 0 below `extent`, which is at most `capacity`; `variable` is `part` plus that count.
+    """
 
     variable: str
     extent: Dim
     body: list[Item] = field(default_factory=list)
+    part: Expr | None = None
+    capacity: Dim = 0
+
+    @property
+    def counter(self) -> str:
+        """The variable that counts from 0."""
+        return self.variable if self.part is None else f"{self.variable}_in"
 
 
 @dataclass(eq=False)
@@ -68,10 +78,11 @@ class Made:
 
 @dataclass(eq=False)
 class Tree:
-    """A kernel made of nested loops."""
+    """A kernel made of nested loops, of which the outermost may be `parallel`."""
 
     body: list[Item] = field(default_factory=list)
     made: dict[str, Made] = field(default_factory=dict)
+    parallel: Loop | None = None
 
 
 @dataclass(eq=False)
@@ -124,8 +135,9 @@ def loop_order(d: Definition) -> list[tuple[str, Dim, bool]]:
 class Fuser:
     """Places definitions, in program order, into units; `units` is in an order that respects all dependences."""
 
-    def __init__(self, table: dict[str, Definition], needed: set[str]) -> None:
-        self.table, self.needed = table, needed  # `needed`: values that must be in memory (results, cells, operands of singles)
+    def __init__(self, definitions: Definitions, needed: set[str]) -> None:
+        self.table, self.needed = definitions.table, needed  # `needed`: values that must be in memory (results, cells, operands of singles)
+        self.index, self.variable = definitions.index, definitions.variable
         self.units: list[Unit] = []
         self.unit_of: dict[str, int] = {}
         self.closed: set[str] = set()  # values that can be used only after their whole unit has run
@@ -161,7 +173,7 @@ class Fuser:
         else:
             tree = Tree()
             self._append(tree, [d.name])
-            self._add(tree, d)
+            self.add(tree, d)
 
     def _append(self, unit: Unit, names: list[str]) -> None:
         self.units.append(unit)
@@ -176,7 +188,7 @@ class Fuser:
             unit.made[d.name] = d
         else:
             assert isinstance(unit, Tree)
-            self._add(unit, d)
+            self.add(unit, d)
 
     def _shareable(self, unit: Unit, d: Definition) -> int | None:
         """How many loops `d` would share with a unit; None if it cannot join it."""
@@ -227,7 +239,8 @@ class Fuser:
         uses = set(d.uses())
         return any(leaf.definition.name in uses for leaf in leaves(item))
 
-    def _add(self, tree: Tree, d: Definition) -> None:
+    def add(self, tree: Tree, d: Definition) -> None:
+        """Put a definition into a tree: under the loops it can share, and new ones for the rest."""
         path, remaining = self._walk(tree, d)
         body = path[-1].body if path else tree.body
         for variable, extent, _ in remaining:

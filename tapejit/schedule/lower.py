@@ -94,6 +94,9 @@ def spilled(tree: Tree) -> dict[str, int]:
         shared = 0
         for k, (a, b) in enumerate(zip(maker.path, path, strict=False)):
             axis = maker.axis[k]
+            if a is b is tree.parallel and axis is None:  # over blocks, of which each has its own scratch
+                shared = k + 1
+                continue
             if a is not b or maker.reduced[k] or axis is None or load.index[axis] != Var(dtypes.int64, a.variable):
                 break
             shared = k + 1
@@ -101,22 +104,53 @@ def spilled(tree: Tree) -> dict[str, int]:
     return out
 
 
-def contracted(made: Made, shared: int, parallel: Loop | None) -> tuple[int, ...]:
-    """The axes that a spilled value's scratch memory keeps when its uses share the `shared` outermost loops.
+@dataclass(frozen=True)
+class Scratch:
+    """The memory of a value that is made and used within one pass of some loops: it has no room for their other passes.
 
-    That of a parallel loop stays: each thread has its own part.
+    `axes`: per axis of the memory the axis of the value that it is, or the variable that counts in its place.
     """
-    dropped = {made.axis[k] for k in range(shared) if made.path[k] is not parallel}
-    return tuple(a for a in range(len(made.definition.type.shape)) if a not in dropped)
+
+    axes: tuple[int | str, ...]
+    shape: tuple[Dim, ...]
+
+    def at(self, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        """Where the element at `index` of the value is."""
+        return tuple(index[a] if isinstance(a, int) else Var(dtypes.int64, a) for a in self.axes)
 
 
-def lower_tree(
-    name: str, tree: Tree, layout: Layout, stored: set[str], scratch: dict[str, tuple[int, ...]], parallel: Loop | None = None
-) -> Kernel:
-    """The kernel of a tree. `stored` values are written to their buffers; `scratch` ones have buffers with those axes only."""
+def contracted(made: Made, shared: int, parallel: Loop | None) -> Scratch:
+    """The scratch memory of a spilled value whose uses share the `shared` outermost loops with it.
+
+    Of a loop over a part of a range there is room for one part. Each pass of a parallel loop has its own.
+    """
+    shape = made.definition.type.shape
+    axes: list[int | str] = []
+    dims: list[Dim] = []
+    if parallel is not None and made.axis[0] is None:
+        axes.append(parallel.variable)
+        dims.append(parallel.extent)
+    loop_of = {axis: k for k, axis in enumerate(made.axis) if axis is not None}
+    for axis, d in enumerate(shape):
+        k = loop_of.get(axis)
+        loop = made.path[k] if k is not None else None
+        if k is None or loop is None:
+            axes.append(axis)
+            dims.append(d)
+        elif k >= shared and loop.part is not None:
+            axes.append(loop.counter)
+            dims.append(loop.capacity)
+        elif k >= shared or loop is parallel:
+            axes.append(axis)
+            dims.append(d)
+    return Scratch(tuple(axes), tuple(dims))
+
+
+def lower_tree(name: str, tree: Tree, layout: Layout, stored: set[str], scratch: dict[str, Scratch]) -> Kernel:
+    """The kernel of a tree. `stored` values are written to their buffers; `scratch` ones have buffers of another shape."""
 
     def at(value: str, index: tuple[Expr, ...]) -> tuple[Expr, ...]:
-        return tuple(index[a] for a in scratch[value]) if value in scratch else index
+        return scratch[value].at(index) if value in scratch else index
 
     def element(e: Expr, path: list[Loop]) -> Expr:
         def swap(x: Expr) -> Expr:
@@ -164,8 +198,11 @@ def lower_tree(
                 out += leaf(item, path)
             else:
                 innermost = not any(isinstance(x, Loop) for x in item.body)
-                kind: LoopKind = "parallel" if item is parallel else "vector" if innermost else "serial"
-                out.append(For(item.variable, item.extent, kind, block(item.body, [*path, item])))
+                kind: LoopKind = "parallel" if item is tree.parallel else "vector" if innermost else "serial"
+                inner = block(item.body, [*path, item])
+                if item.part is not None:
+                    inner = (Let(item.variable, item.part + Var(dtypes.int64, item.counter)), *inner)
+                out.append(For(item.counter, item.extent, kind, inner))
                 for made in tree.made.values():
                     done = made.definition.kind == "reduce" and not made.in_memory and made.path[made.reduced.index(True)] is item
                     if done and made.definition.name in stored:

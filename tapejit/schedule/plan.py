@@ -25,11 +25,12 @@ from tapejit.ops.shapes import identity
 from tapejit.schedule.control import control_steps
 from tapejit.schedule.define import WHOLE, Definition, Definitions
 from tapejit.schedule.fuse import Fuser, Product, Single, Tree, Unit, as_product, members
-from tapejit.schedule.lower import Layout, Memory, contracted, lower_opaque, lower_product, lower_tree, spilled
+from tapejit.schedule.lower import Layout, Memory, Scratch, contracted, lower_opaque, lower_product, lower_tree, spilled
 from tapejit.schedule.memory import arena
 from tapejit.schedule.order import Hazards, ordered
 from tapejit.schedule.record import CellPlan, HostWork, Plan
-from tapejit.schedule.tile import PANEL, in_panels, parallel_loop
+from tapejit.schedule.split import split
+from tapejit.schedule.tile import PANEL, in_panels
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Planner:
         """A value that lives in `buffer` before the graph begins."""
         self.definitions.add(Definition(value, type, "memory"))
         self.layout.give(value, buffer, type)
-        if buffer not in self.work.buffers:
+        if buffer not in self.work.buffers and buffer not in self.work.views:
             self.work.buffers[buffer] = Buffer(buffer, type.dtype, type.shape, home)
 
     def _define(self, node: Node) -> None:
@@ -114,7 +115,7 @@ class Planner:
             self.definitions.define(node)
         for o in node.outs:
             d = self.definitions.table[o.name]
-            needs = ({n for dim in _dims_of(d) for n in sizes.names(dim)} | _attr_names(node.attrs)) & self.work.late_sizes
+            needs = ({n for dim in _dims_of(d) for n in sizes.names(dim)} | _attr_names(node.attrs)) & self.work.late_sizes & set(self.definitions.table)
             d.operands = tuple(dict.fromkeys([*d.operands, *sorted(needs - {d.name})]))
 
     def _scalar(self, node: Node, element: Any) -> None:
@@ -153,7 +154,7 @@ class Planner:
             else:
                 inner.definitions.add(what)
                 for load in what.loads():
-                    type = Type(load.dtype, self.work.buffers[self.work.views.get(load.buffer, load.buffer)].shape)
+                    type = what.extra.get(load.buffer) or Type(load.dtype, self.work.buffers[load.buffer].shape)
                     inner.definitions.add(Definition(load.buffer, type, "memory"))
                     inner.layout.give(load.buffer, load.buffer, type)
         return inner.steps()
@@ -165,7 +166,7 @@ class Planner:
         table = self.definitions.table
         self.results, copies = self._destinations()
         needed |= copies
-        fuser = Fuser(table, needed)
+        fuser = Fuser(self.definitions, needed)
         fuser.closed |= self.work.late_sizes
         used = {u for d in table.values() if not d.inline for u in d.uses()}
         for d in list(table.values()):
@@ -175,6 +176,7 @@ class Planner:
                 continue
             self._pack_product(fuser, d)
             fuser.place(d)
+        split(fuser, self.target)
         stored = self._stored(fuser, needed)
         hazards = Hazards(table, self.layout, self.cell_buffer, self.assigned, fuser, stored, fallible=self._fallible)
         self.in_place = hazards.in_place(set(self.definitions_of_results()))
@@ -283,16 +285,15 @@ class Planner:
         for cell, value in self.assigned.items():
             home[value] = (self.cell_buffer[cell], "cell") if cell in in_place else (self.work.names.fresh(f"{cell}_new"), "result")
         self.new_cell = {c: home[v][0] for c, v in self.assigned.items() if c not in in_place}
-        self.scratch: dict[str, tuple[int, ...]] = {}
+        self.scratch: dict[str, Scratch] = {}
         for unit in fuser.units:
             if isinstance(unit, Tree):
                 for n, made in unit.made.items():
                     made.stored = n in stored
-                parallel = parallel_loop(unit, self.target)
                 outside = {n for n in stored if n in unit.made and self._used_outside(fuser, n)} | set(home)
                 for name, shared in spilled(unit).items():
                     if name not in outside:
-                        self.scratch[name] = contracted(unit.made[name], shared, parallel)
+                        self.scratch[name] = contracted(unit.made[name], shared, unit.parallel)
         for name in (n for n in table if n in stored):  # in program order, so that a program prints the same in every process
             d = table[name]
             type = d.type
@@ -301,7 +302,7 @@ class Planner:
             else:
                 buffer, where = self.work.names.fresh(name), "arena"
                 if name in self.scratch:
-                    type = type.with_shape(tuple(type.shape[a] for a in self.scratch[name]))
+                    type = type.with_shape(self.scratch[name].shape)
             if {n for dim in type.shape for n in sizes.names(dim)} & self.work.late_sizes:
                 where = "heap"
             self.layout.give(name, buffer, type)
@@ -343,7 +344,7 @@ class Planner:
                     continue
                 name = self.work.kernel_name(_title([n for n in made if n in stored], unit))
                 if isinstance(unit, Tree):
-                    kernel = lower_tree(name, unit, self.layout, stored, self.scratch, parallel_loop(unit, self.target))
+                    kernel = lower_tree(name, unit, self.layout, stored, self.scratch)
                 else:
                     kernel = lower_product(name, unit, self.layout, stored, PANEL if in_panels(unit, self.target) else 0)
                 steps.append(Launch(kernel, tuple(self.work.views.get(p.name, p.name) for p in kernel.params)))
@@ -449,6 +450,10 @@ def _attr_names(attrs: dict[str, Any]) -> set[str]:
         if isinstance(v, tuple):
             for x in v:
                 visit(x)
+        elif isinstance(v, Graph):
+            visit(tuple(d for p in v.params for d in p.type.shape))
+            for n in v.body:
+                visit((*n.attrs.values(), *(d for o in n.outs for d in o.type.shape)))
         else:
             found.update(sizes.names(v))
 
