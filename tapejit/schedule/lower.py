@@ -11,6 +11,7 @@ from typing import Any
 
 from tapejit.core import dtypes, sizes
 from tapejit.core.dtypes import DType
+from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.loops import expr
 from tapejit.loops.expr import Const, Expr, Load, Var

@@ -15,7 +15,7 @@ from tapejit.core.target import Target
 from tapejit.core.types import Type
 from tapejit.loops.expr import Load, Var
 from tapejit.schedule.define import Definition
-from tapejit.schedule.fuse import Before, Fuser, Item, Leaf, Loop, Made, Tree, Unit, leaves, members
+from tapejit.schedule.fuse import Before, Fuser, Item, Loop, Made, Tree, Unit, leaves, members
 from tapejit.schedule.lower import spilled
 from tapejit.schedule.tile import work_of
 
