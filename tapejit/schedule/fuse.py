@@ -17,7 +17,7 @@ from tapejit.core import dtypes
 from tapejit.core.sizes import Dim
 from tapejit.loops import expr
 from tapejit.loops.expr import Call, Expr, Load, Var
-from tapejit.schedule.define import WHOLE, Definition
+from tapejit.schedule.define import WHOLE, Definition, Definitions
 
 
 @dataclass(eq=False)

@@ -20,7 +20,7 @@ from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names
 from tapejit.loops import expr
 from tapejit.loops.expr import Load, Var
-from tapejit.loops.program import RESERVED, BindSize, Buffer, CheckSize, HostCall, Launch, Program, Step
+from tapejit.loops.program import RESERVED, BindSize, Buffer, CheckSize, Copy, HostCall, Launch, Program, Step
 from tapejit.ops.shapes import identity
 from tapejit.schedule.control import control_steps
 from tapejit.schedule.define import WHOLE, Definition, Definitions

@@ -116,7 +116,7 @@ def _into_blocks(fuser: Fuser, tree: Tree, loop: Loop, count: int) -> None:
     unit = LANES if innermost else 1
     size = sizes.maximum(sizes.floordiv(loop.extent + (count * unit - 1), count * unit) * unit, 1)
     left = sizes.minimum(size, loop.extent - size * sizes.named(block))
-    if not isinstance(left, int) and not (isinstance(loop.extent, int) and (count - 1) * size < loop.extent):
+    if not (isinstance(loop.extent, int) and isinstance(size, int) and (count - 1) * size < loop.extent):
         left = sizes.maximum(left, 0)  # the last blocks may be empty
     outer = Loop(block, count, list(tree.body))
     loop.part, loop.capacity, loop.extent = at * size, size, left
