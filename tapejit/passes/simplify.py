@@ -115,7 +115,8 @@ class _Simplifier:
                 continue
             form = self._instance(rule.right, found, node)
             if isinstance(form, Node):
-                inferred = form.op.infer(*(a.type for a in form.args), **form.attrs)
+                with sizes.assuming():  # what has to be equal is a guard of the graph already
+                    inferred = form.op.infer(*(a.type for a in form.args), **form.attrs)
                 if inferred != node.out.type:
                     continue
             elif form.type != node.out.type:
