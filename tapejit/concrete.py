@@ -23,6 +23,7 @@ from tapejit.ir.graph import Graph, Operand, Value
 from tapejit.ir.interpreter import run
 from tapejit.ir.names import identifier
 from tapejit.ir.op import Op, thread
+from tapejit.ops.control import overwritten
 from tapejit.ops.operand import Tensor
 from tapejit.passes.differentiate import differentiate
 from tapejit.record.inline import inline
@@ -409,7 +410,7 @@ class _CallOp(Op):
             current: dict[str, Any] = {c: values[arguments + k] for k, c in enumerate(cells)}
 
             def assign(cell: str, value: Operand) -> None:
-                current[cell] = value
+                current[cell] = overwritten(current[cell], value)  # what is assigned gets no gradient, later reads are the variable's
 
             def operand(x: Any) -> Operand:
                 return recorder.operand(x)

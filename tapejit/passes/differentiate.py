@@ -106,8 +106,9 @@ class Differentiator(Writer):
         """For each source (a value, or the name of a cell) whether the record of `tape` leads from it to a target."""
         record = self._tape(tape)
         groups = [record.reads.get(s, []) if isinstance(s, str) else [self._of(s)] for s in sources]
-        groups = [[s for s in group if id(s) in record.active] for group in groups]
-        flat = connected(record.records, [self._of(t) for t in targets], [s for group in groups for s in group])
+        heads = [self._of(t) for t in targets]  # what the tape never saw can still be a target itself
+        groups = [[s for s in group if id(s) in record.active or any(s is t for t in heads)] for group in groups]
+        flat = connected(record.records, heads, [s for group in groups for s in group])
         answers = iter(flat)
         return [any([next(answers) for _ in group]) for group in groups]
 
@@ -133,7 +134,8 @@ class Differentiator(Writer):
         outputs = tuple(self.symbol(o) for o in node.outs)
         for name in tapes:
             tape = self._tape(name)
-            if node.op in (structure.read, held) and node.attrs["cell"] in tape.cells:
+            again = node.op is held and id(inputs[0]) in tape.active  # a read that this tape saw outside of this nested graph
+            if node.op in (structure.read, held) and node.attrs["cell"] in tape.cells and not again:
                 tape.reads.setdefault(node.attrs["cell"], []).append(outputs[0])
                 tape.active.add(id(outputs[0]))
             if any(id(x) in tape.active for x in inputs):
