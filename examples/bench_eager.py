@@ -1,6 +1,6 @@
 """What eager execution costs: an op, an op that a tape records, and a whole train step, beside what they aim at.
 
-    python examples/bench_eager.py
+python examples/bench_eager.py
 """
 
 from __future__ import annotations

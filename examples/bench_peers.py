@@ -240,7 +240,9 @@ def main(argv: list[str] | None = None) -> dict[str, tuple[float, float | None]]
             continue
         low, ratio, high = statistics.quantiles([t[1] / t[0] for t in timed], n=4) if len(timed) > 1 else [timed[0][1] / timed[0][0]] * 3
         found[case.name] = ours, ratio
-        table.add_row(case.name, f"{ours:.2f}", f"{statistics.median(t[1] for t in timed) * 1e6:.2f}", f"{ratio:.2f}", f"{low:.2f} to {high:.2f}")
+        table.add_row(
+            case.name, f"{ours:.2f}", f"{statistics.median(t[1] for t in timed) * 1e6:.2f}", f"{ratio:.2f}", f"{low:.2f} to {high:.2f}"
+        )
     Console(width=120).print(table)
     return found
 

@@ -1,7 +1,7 @@
 """Handwritten digits: a two-layer network trained with raw variables and Adam written out, eagerly and traced from the same seed.
 
-    python examples/digits.py                       # train both ways, compare them, draw digits.png beside this file
-    python examples/digits.py --show differentiated # print the step with its gradients opened out
+python examples/digits.py                       # train both ways, compare them, draw digits.png beside this file
+python examples/digits.py --show differentiated # print the step with its gradients opened out
 """
 
 from __future__ import annotations
@@ -136,11 +136,11 @@ def draw(digits: Digits, traced: Run, eager: Run, path: Path) -> None:
     axes.legend()
     wrong = np.flatnonzero(traced.read != digits.held_out_y)
     right.suptitle(f"{len(wrong)} of {len(digits.held_out_y)} held-out digits misread")
-    for axes, k in zip(right.subplots(3, 3).flat, [*wrong[:9], *[None] * 9], strict=False):
-        axes.axis("off")
+    for place, k in zip(np.ravel(right.subplots(3, 3)), [*wrong[:9], *[None] * 9], strict=False):
+        place.axis("off")
         if k is not None:
-            axes.imshow(digits.held_out_x[k].reshape(8, 8), cmap="gray_r")
-            axes.set_title(f"{digits.held_out_y[k]} read as {traced.read[k]}", fontsize=8)
+            place.imshow(digits.held_out_x[k].reshape(8, 8), cmap="gray_r")
+            place.set_title(f"{digits.held_out_y[k]} read as {traced.read[k]}", fontsize=8)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

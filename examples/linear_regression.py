@@ -1,6 +1,6 @@
 """Linear regression: a line through 1,000 noisy points by gradient descent, checked against least squares.
 
-    python examples/linear_regression.py --show optimized
+python examples/linear_regression.py --show optimized
 """
 
 from __future__ import annotations

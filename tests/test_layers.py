@@ -13,7 +13,8 @@ ON_THE_COMPILER_FLOOR = {"compiler", "stages", "version"}
 STRANGERS = [{"ir", "loops"}, {"passes", "schedule", "codegen", "runtime"}]  # who do not know one another
 
 MODULES = {
-    ".".join(("tapejit", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path for path in PACKAGE.rglob("*.py")
+    ".".join(("tapejit", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
 }
 
 
