@@ -352,7 +352,8 @@ class GradientTape:
             if isinstance(s, Variable):
                 values = self._reads[id(s)][1] if id(s) in self._reads else []
             else:
-                values = [s] if id(s) in self._active else []
+                # what the tape never saw can still be a target itself
+                values = [s] if id(s) in self._active or any(t is s for t in targets) else []
             spans.append((len(expanded), len(values)))
             expanded.extend(values)
         heads = [(t._value if isinstance(t, Variable) else t) for t in targets]

@@ -155,7 +155,8 @@ class Differentiator(Writer):
         """Write the lines of a `gradient` line."""
         attrs, count = node.attrs, node.attrs["targets"]
         tape = self._tape(attrs["tape"])
-        operands = [self._of(a) for a in node.args]
+        by_value: dict[int, Symbol] = {}  # a value that became a literal is still one value, as target and as source
+        operands = [by_value.setdefault(id(a), self._of(a)) for a in node.args]
         groups = [[operands[s]] if isinstance(s, int) else tape.reads.get(s.removeprefix("state."), []) for s in attrs["sources"]]
         self.place, self._seen_by = node.place, node.tapes
         self._fresh = set()
