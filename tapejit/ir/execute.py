@@ -73,6 +73,10 @@ class Array:
         """For `x.T @ y`: the same array with a mark that the product takes as a transpose."""
         return Array(self.array, self.literal, not self.turned)
 
+    def __bool__(self) -> bool:
+        """For `assert K == 3`, where a line of the graph bound the size K."""
+        return bool(self.array)
+
     def __repr__(self) -> str:
         return f"Array({self.array!r})"
 

@@ -184,6 +184,8 @@ class _Parser:
                 if node.op is structure.gradient:
                     self.fail(s, f"gradients are a list; write {name}, = ...")
                 self.finish(node, [name], written, scope, tapes, s)
+            case ast.Assert(test=ast.Compare(left=a, ops=[ast.Eq()], comparators=[b])):
+                scope.graph.guards.append((self.size(a, scope), self.size(b, scope)))
             case ast.AnnAssign() | ast.Assert() | ast.Assign(targets=[ast.Name()]):
                 self.fail(s, "declarations come first and lines have types: `h: f32[B, 10] = tanh(x)`")
             case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="state"), attr=cell)], value=value):

@@ -17,6 +17,7 @@ from tapejit.core import dtypes, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.errors import InternalError
 from tapejit.core.places import Place
+from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir import structure
 from tapejit.ir.grammar import TRANSPOSES, bindings, float_text, infix_op, is_default, natural_dtype, number_text
@@ -77,8 +78,8 @@ class _Printer:
             self.lines += [(f"{indent}const.{const}: {type}", None) for const, type in graph.consts.items()]
         bound = bindings(graph, known)
         self.lines += [(f"{indent}{b.name} = {b.text}", None) for b in bound]
-        self.lines += [(f"{indent}assert {a} == {b}", None) for a, b in graph.guards]
         inner = known | {b.name for b in bound}
+        guards = self._guards(graph.guards, indent, inner)
         functions = dict(functions)
         tapes: tuple[str, ...] = ()
         for node in graph.body:
@@ -92,8 +93,17 @@ class _Printer:
                     functions[id(g)] = self.names.fresh(g.name)
                     self.function(g, functions[id(g)], inside, functions, inner)
             self.lines.append(("    " * inside + line(node, functions), node.place))
-            inner |= {o.name for o in node.outs if node.op.binds_size}
+            if node.op.binds_size:
+                inner |= {o.name for o in node.outs}
+                guards = self._guards(guards, "    " * inside, inner)
+        self.lines += [(f"{indent}assert {a} == {b}", None) for a, b in guards]  # of sizes that nothing binds, which is an error to be seen
         self.lines.append((f"{indent}return {', '.join(r.name for r in graph.results)}".rstrip(), None))
+
+    def _guards(self, guards: list[tuple[Dim, Dim]], indent: str, known: set[str]) -> list[tuple[Dim, Dim]]:
+        """Append what is taken to be equal as soon as its sizes are known; returns the rest."""
+        due = [(a, b) for a, b in guards if sizes.names(a) | sizes.names(b) <= known]
+        self.lines += [(f"{indent}assert {a} == {b}", None) for a, b in due]
+        return [g for g in guards if g not in due]
 
 
 def _size_names(types: Any) -> list[str]:
