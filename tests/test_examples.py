@@ -1,0 +1,79 @@
+"""The examples run as users run them, with fewer steps, and find what they say they find."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_digits_are_read_by_97_in_100_eagerly_and_traced_alike(tmp_path, capsys):
+    picture = tmp_path / "digits.png"
+    traced, eager = load("digits").main(["--show", "traced", "--picture", str(picture)])
+    assert traced.accuracy >= 0.97
+    assert eager.accuracy >= 0.97
+    np.testing.assert_allclose(traced.losses, eager.losses, atol=1e-3)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "dw1, db1, dw2, db2 = tape.gradient([loss], [state.w1, state.b1, state.w2, state.b2])" in printed
+    assert "speed-up" in printed
+
+
+def test_linear_regression_finds_the_line():
+    slope, offset = load("linear_regression").main(["--steps", "100"])
+    assert slope == pytest.approx(3.0, abs=0.06)
+    assert offset == pytest.approx(2.0, abs=0.06)
+
+
+def test_physics_informed_network_follows_the_oscillator():
+    assert load("physics_informed").main(["--steps", "5000"]) < 0.05
+
+
+def test_gan_learns_the_ring(tmp_path):
+    found = load("gan").main(["--steps", "2500", "--picture", str(tmp_path / "gan.png")])
+    assert found.radius == pytest.approx(2.0, abs=0.3)
+    assert found.spread < 0.4
+    assert found.rarest_eighth > 0.03
+    assert (tmp_path / "gan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ode_fit_finds_the_rates():
+    found = load("ode_fit").main([])
+    assert found == pytest.approx({"birth": 1.1, "hunting": 0.4, "growth": 0.1, "death": 0.4}, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "name", ["digits", "linear_regression", "physics_informed", "gan", "ode_fit", "bench_peers", "bench_eager", "bench_import"]
+)
+def test_each_says_how_it_is_run(name, capsys):
+    with pytest.raises(SystemExit) as stop:
+        load(name).main(["--help"])
+    assert stop.value.code == 0
+    assert f"python examples/{name}.py" in capsys.readouterr().out
+
+
+def test_peers_are_timed():
+    found = load("bench_peers").main(["--rounds", "2", "--seconds", "0.001"])
+    assert len(found) == 4
+    assert all(microseconds > 0 for microseconds, _ in found.values())
+
+
+def test_eager_ops_are_timed():
+    assert all(microseconds > 0 for microseconds in load("bench_eager").main(["--repetitions", "1"]).values())
+
+
+def test_the_import_is_timed():
+    assert 0 < load("bench_import").main(["--processes", "1"]) < 60
