@@ -23,7 +23,7 @@ from tapejit.functional import *
 from tapejit.host import *
 
 # namespaces
-from tapejit import bitwise, config, debugging, errors, image, linalg, math, nest, nn, signal
+from tapejit import bitwise, config, debugging, errors, image, linalg, math, nest, nn, random, signal
 
 # what TensorFlow has at the top as well
 from tapejit.arrays import *
@@ -47,5 +47,5 @@ def __getattr__(name: str) -> object:
     """An unknown name is an AttributeError that suggests the nearest known one."""
     import difflib
 
-    near = difflib.get_close_matches(name, [n for n in globals() if not n.startswith("_")], n=1)
+    near = difflib.get_close_matches(name, [n for n in globals() if not n.startswith("_")], n=1, cutoff=0.75)
     raise AttributeError(f"module 'tapejit' has no attribute {name!r}" + (f"; did you mean tf.{near[0]}?" if near else ""))

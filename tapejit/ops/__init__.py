@@ -4,4 +4,4 @@ from tapejit.ops import broadcasting, elementwise, matmul, reductions, shapes  #
 from tapejit.ops import complex, cumulative, special  # noqa: A004, F401
 from tapejit.ops import activations, convolution, factorizations, fourier, linalg, picking, pooling, windows  # noqa: F401
 from tapejit.ops import creation, gathering, indexing, joining, padding, selecting, slicing, sorting  # noqa: F401
-from tapejit.ops import control  # noqa: F401
+from tapejit.ops import control, random  # noqa: F401
