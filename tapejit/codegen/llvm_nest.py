@@ -21,6 +21,7 @@ from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let
 from tapejit.loops.walk import linear, nonnegative
 
 INDEX = dtypes.int64
+SHORTEST_VECTOR = 8  # passes of a loop that is meant to become vectors
 ERROR_OPERANDS = 6  # how many operand values an error record holds: it is (node, count, operands...) in 8-byte words
 
 
@@ -386,7 +387,12 @@ class NestPrinter(Scalars):
             self.body(s.body)
             self.env, self.counting = env, counting
             return
-        metadata = ['!{!"llvm.loop.unroll.full"}'] if s.kind == "unroll" and isinstance(s.extent, int) else []
+        metadata = []
+        if s.kind == "unroll" and isinstance(s.extent, int):
+            metadata = ['!{!"llvm.loop.unroll.full"}']
+        elif s.kind == "vector" and isinstance(s.extent, int) and s.extent >= SHORTEST_VECTOR:
+            # else LLVM unrolls it whole before it comes to vectors, and makes vectors of the loop around, with gathers
+            metadata = ['!{!"llvm.loop.unroll.disable"}', '!{!"llvm.loop.vectorize.followup_vectorized", !{!"llvm.loop.mustprogress"}}']
         self.counted(s.index, *bounds, lambda: self.body(s.body), metadata=metadata)
 
     def counted(

@@ -41,6 +41,7 @@ class Loop:
     body: list[Item] = field(default_factory=list)
     part: Expr | None = None
     capacity: Dim = 0
+    over_parts: bool = False  # counts the parts of a loop inside it, not elements
 
     @property
     def counter(self) -> str:

@@ -95,7 +95,7 @@ def spilled(tree: Tree) -> dict[str, int]:
         shared = 0
         for k, (a, b) in enumerate(zip(maker.path, path, strict=False)):
             axis = maker.axis[k]
-            if a is b is tree.parallel and axis is None:  # over blocks, of which each has its own scratch
+            if a is b and a.over_parts:
                 shared = k + 1
                 continue
             if a is not b or maker.reduced[k] or axis is None or load.index[axis] != Var(dtypes.int64, a.variable):

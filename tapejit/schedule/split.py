@@ -17,9 +17,10 @@ from tapejit.loops.expr import Load, Var
 from tapejit.schedule.define import Definition
 from tapejit.schedule.fuse import Before, Fuser, Item, Loop, Made, Tree, Unit, leaves, members
 from tapejit.schedule.lower import spilled
+from tapejit.schedule.strip import into_strips, wants_strips
 from tapejit.schedule.tile import work_of
 
-WORK = 1  # element operations below which a loop is not worth a second thread
+WORK = 65536  # element operations below which a loop is not worth a second thread
 BLOCKS_PER_THREAD = 4
 LANES = 16  # blocks of an innermost loop are multiples of this
 TYPICAL = 1024  # a size that is not known, where alternatives are weighed
@@ -27,19 +28,23 @@ TYPICAL = 1024  # a size that is not known, where alternatives are weighed
 
 def split(fuser: Fuser, target: Target) -> None:
     """Replace the trees of `fuser` by split ones; everything else stays in its order."""
-    if target.threads > 1:
-        units: list[Unit] = []
-        for unit in fuser.units:
-            units += _cut(fuser, unit, target) if isinstance(unit, Tree) else [unit]
-        fuser.units = units
-        maker = {d.name: k for k, unit in enumerate(units) for d in members(unit)}
-        for d in fuser.table.values():
-            root = d
-            while root.alias_of:
-                root = fuser.table[root.alias_of]
-            if root.name in maker:
-                maker[d.name] = maker[root.name]
-        fuser.unit_of = maker
+    units: list[Unit] = []
+    for unit in fuser.units:
+        units += _cut(fuser, unit, target) if isinstance(unit, Tree) and target.threads > 1 else [unit]
+    for unit in units:
+        if isinstance(unit, Tree):
+            for k, item in enumerate(unit.body):
+                if isinstance(item, Loop) and not item.over_parts and wants_strips(item):
+                    unit.body[k] = into_strips(unit, item)
+    fuser.units = units
+    maker = {d.name: k for k, unit in enumerate(units) for d in members(unit)}
+    for d in fuser.table.values():
+        root = d
+        while root.alias_of:
+            root = fuser.table[root.alias_of]
+        if root.name in maker:
+            maker[d.name] = maker[root.name]
+    fuser.unit_of = maker
 
 
 def _cut(fuser: Fuser, tree: Tree, target: Target) -> list[Unit]:
@@ -67,8 +72,11 @@ def _cut(fuser: Fuser, tree: Tree, target: Target) -> list[Unit]:
         alone = _alone(tree, item)
         out.append(alone)
         over = [m for m in alone.made.values() if m.reduced[0]]
-        if over or spilled(alone):
-            _into_blocks(fuser, alone, item, count)
+        strips = wants_strips(item)
+        if over or strips or spilled(alone):
+            outer = _into_blocks(fuser, alone, item, count)
+            if strips:
+                outer.body[-1] = into_strips(alone, item)
         for made in over:
             d = _combination(fuser, made, count)
             fuser.add(between, d)
@@ -108,7 +116,7 @@ def _alone(tree: Tree, loop: Loop) -> Tree:
     return Tree([*before, loop], {leaf.definition.name: tree.made[leaf.definition.name] for leaf in leaves(loop)}, loop)
 
 
-def _into_blocks(fuser: Fuser, tree: Tree, loop: Loop, count: int) -> None:
+def _into_blocks(fuser: Fuser, tree: Tree, loop: Loop, count: int) -> Loop:
     """Put the one loop of a tree into a parallel loop over `count` blocks; what is reduced over it becomes one part per block."""
     block = f"{loop.variable}_block"
     at = Var(dtypes.int64, block)
@@ -118,7 +126,7 @@ def _into_blocks(fuser: Fuser, tree: Tree, loop: Loop, count: int) -> None:
     left = sizes.minimum(size, loop.extent - size * sizes.named(block))
     if not (isinstance(loop.extent, int) and isinstance(size, int) and (count - 1) * size < loop.extent):
         left = sizes.maximum(left, 0)  # the last blocks may be empty
-    outer = Loop(block, count, list(tree.body))
+    outer = Loop(block, count, list(tree.body), over_parts=True)
     loop.part, loop.capacity, loop.extent = at * size, size, left
     tree.body, tree.parallel = [outer], outer
     parts: dict[str, Definition] = {}
@@ -142,6 +150,7 @@ def _into_blocks(fuser: Fuser, tree: Tree, loop: Loop, count: int) -> None:
         if leaf.definition.name in parts:
             leaf.definition = parts[leaf.definition.name]
             leaf.index = leaf.definition.index
+    return outer
 
 
 def _combination(fuser: Fuser, made: Made, count: int) -> Definition:

@@ -14,13 +14,12 @@ from tapejit.schedule.fuse import Leaf, Product, Tree
 
 PRODUCT = 1 << 20  # multiplications below which a product is not
 PANEL = 64  # rows of a product that one thread takes at a time
-_COSTLY = frozenset({"exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow", "log1p", "expm1", "softplus"})
+COSTLY = frozenset({"exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow", "log1p", "expm1", "softplus"})
 
 
 def work_of(leaf: Leaf, tree: Tree) -> Dim:
     """About how many element operations a leaf stands for, over all its loops."""
-    calls = [e for e in expr.walk(leaf.element) if isinstance(e, Call)]
-    cost = 1 + sum(8 if e.fn in _COSTLY else 1 for e in calls if e.dtype.kind == "f")
+    cost = 1 + sum(8 if e.fn in COSTLY else 1 for e in expr.walk(leaf.element) if isinstance(e, Call) and e.dtype.kind == "f")
     path = tree.made[leaf.definition.name].path
     return sizes.product(loop.extent for loop in path) * cost
 
