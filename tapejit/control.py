@@ -15,20 +15,18 @@ import numpy as np
 import optree
 
 from tapejit import nest
+from tapejit.carried import ArrayVariable, TensorVariable, agree, as_value, fits, leaves_of, shape_text, tensorlike
 from tapejit.core import dtypes, places, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.errors import InvalidArgumentError
-from tapejit.core.shape import TensorShape
-from tapejit.core.types import Type
-from tapejit.debugging import assert_less
+from tapejit.debugging import Assert
 from tapejit.ir.graph import Graph, Value
-from tapejit.ir.names import identifier
 from tapejit.ir.op import thread
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
 from tapejit.ops.shapes import reshape
 from tapejit.passes.copies import Copier
-from tapejit.passes.prune import live
+from tapejit.passes.prune import carried_on, live
 from tapejit.record.nesting import assign_after, cell_type, cells_touched, lift, read_before
 from tapejit.record.recorder import Recorder, recording
 from tapejit.record.sizes import size_of
@@ -36,11 +34,6 @@ from tapejit.tensor import EagerTensor, GraphTensor, constant, convert_to_tensor
 from tapejit.tensor_array import TensorArray, enlarged
 
 __all__ = ["case", "cond", "switch_case", "while_loop"]
-
-
-def leaves_of(structure_: Any) -> tuple[list[Any], Any]:
-    """The leaves of nested lists, tuples and dicts, None among them, and what puts them together again."""
-    return optree.tree_flatten(structure_, none_is_leaf=True)
 
 
 def known(x: Any) -> bool | None:
@@ -56,33 +49,10 @@ def condition(x: Any) -> Any:
     if x.dtype is not dtypes.bool_:
         x = e.not_equal(x, 0)
     if x.dims and sizes.product(x.dims) != 1:
-        raise ValueError(places.with_place(f"a condition must be a scalar, got shape {x.shape}; write tf.reduce_all(x) or tf.reduce_any(x)"))
+        raise ValueError(
+            places.with_place(f"a condition must be a scalar, got shape {x.shape}; write tf.reduce_all(x) or tf.reduce_any(x)")
+        )
     return reshape(x, shape=()) if x.dims else x
-
-
-def as_value(recorder: Recorder, x: Any, dtype: DType | None = None) -> Value:
-    """Whatever a branch or body returns for a tensor, as a value of the graph being recorded."""
-    if hasattr(x, "dims") or hasattr(x, "to_tensor"):
-        x = convert_to_tensor(x)
-    return recorder.builder.literal(recorder.operand(x, dtype))
-
-
-def shape_text(type_: Type) -> TensorShape:
-    """The shape of a type as users see it."""
-    return TensorShape(type_.shape)
-
-
-def agree(a: Type, b: Type) -> bool:
-    """Whether two types may be one."""
-    if a.rank != b.rank:
-        return False
-    with sizes.assuming():
-        try:
-            for x, y in zip(a.shape, b.shape, strict=True):
-                sizes.unify(x, y)
-        except ValueError:
-            return False
-    return True
 
 
 # -------------------------------------------------------------------------------------------------- branches
@@ -98,7 +68,8 @@ def cond(pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable
     for what, fn in zip(_SIDES, (true_fn, false_fn), strict=True):
         if not callable(fn):
             raise TypeError(places.with_place(f"{what} must be callable, got {fn!r}"))
-    assert true_fn is not None and false_fn is not None
+    assert true_fn is not None
+    assert false_fn is not None
     holds = known(pred)
     if holds is not None:
         return true_fn() if holds else false_fn()
@@ -164,25 +135,21 @@ def _joined(ways: tuple[_Branch, _Branch], x: Any, y: Any, label: str, sides: tu
         return lambda made: x
     for z, side in ((x, sides[0]), (y, sides[1])):
         if z is None:
-            raise ValueError(places.with_place(f"{label} is None at the end of {side}; return a tensor from both {sides[0]} and {sides[1]}"))
-        if not _tensorlike(z):
-            raise TypeError(places.with_place(f"{label} is {z!r} at the end of {side}; branches that both may run return tensors or numbers"))
+            raise ValueError(
+                places.with_place(f"{label} is None at the end of {side}; return a tensor from both {sides[0]} and {sides[1]}")
+            )
+        if not tensorlike(z):
+            raise TypeError(
+                places.with_place(f"{label} is {z!r} at the end of {side}; branches that both may run return tensors or numbers")
+            )
     if isinstance(x, TensorArray) or isinstance(y, TensorArray):
         return _joined_arrays(ways, x, y, label, sides)
     wanted = next((z.dtype for z in (x, y) if isinstance(getattr(z, "dtype", None), DType)), None)
     given = [
-        way.value(z, None if isinstance(getattr(z, "dtype", None), DType) or not _fits(z, wanted) else wanted)
+        way.value(z, None if isinstance(getattr(z, "dtype", None), DType) or not fits(z, wanted) else wanted)
         for way, z in zip(ways, (x, y), strict=True)
     ]
     return _same_results(ways, given, label, sides)
-
-
-def _fits(x: Any, dtype: DType | None) -> bool:
-    """Whether a Python number becomes one of `dtype` without loss of meaning: 1 may be a float, 1.5 no integer."""
-    if dtype is None or isinstance(x, np.ndarray | np.generic):
-        return False
-    kind = np.asarray(x).dtype.kind
-    return dtype.kind == "b" if kind == "b" else dtype.kind in "iufc" if kind in "iu" else dtype.kind in "fc"
 
 
 def _same_results(ways: tuple[_Branch, _Branch], given: list[Value], label: str, sides: tuple[str, str]) -> Callable[[list[Any]], Any]:
@@ -195,7 +162,9 @@ def _same_results(ways: tuple[_Branch, _Branch], given: list[Value], label: str,
         )
     if not agree(one, other):
         raise ValueError(
-            places.with_place(f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree")
+            places.with_place(
+                f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree"
+            )
         )
     at = len(ways[0].graph.results)
     for way, v in zip(ways, given, strict=True):
@@ -225,10 +194,6 @@ def _joined_arrays(ways: tuple[_Branch, _Branch], x: Any, y: Any, label: str, si
     return lambda made: x.of(rows(made), length(made), x._fixed)
 
 
-def _tensorlike(x: Any) -> bool:
-    return isinstance(x, bool | int | float | complex | np.generic | np.ndarray | TensorArray) or hasattr(x, "dims") or hasattr(x, "to_tensor")
-
-
 def case(
     pred_fn_pairs: Any, default: Callable[[], Any] | None = None, exclusive: bool = False, strict: bool = False, name: str = "case"
 ) -> Any:
@@ -246,8 +211,11 @@ def case(
     fns = [f for _, f in pairs]
     if exclusive and len(pairs) > 1:
         holding = sum(e.cast(condition(p), dtype=dtypes.int32) for p in preds)
-        assert_less(holding, 2, message="Input error: More than one condition evaluated as True but exclusive=True.")
-    if default is None:
+        Assert(e.less(holding, 2), ["Input error: More than one condition evaluated as True but exclusive=True."])
+    last: Callable[[], Any]
+    if default is not None:
+        last = default
+    else:
         if not pairs:
             raise ValueError(places.with_place("tf.case without a default needs at least one pair"))
         failing = "Input error: None of conditions evaluated as True."
@@ -255,11 +223,9 @@ def case(
             if not any(known(p) for p in preds):
                 raise InvalidArgumentError(places.with_place(failing))
         else:
-            none = sum(e.cast(condition(p), dtype=dtypes.int32) for p in preds)
-            assert_less(0, none, message=failing)
+            holding = sum(e.cast(condition(p), dtype=dtypes.int32) for p in preds)
+            Assert(e.greater(holding, 0), [failing])
         preds, last = preds[:-1], fns[-1]
-    else:
-        last = default
 
     def rest(k: int) -> Any:
         return last() if k == len(preds) else cond(preds[k], fns[k], lambda: rest(k + 1))
@@ -280,7 +246,7 @@ def switch_case(branch_index: Any, branch_fns: Any, default: Callable[[], Any] |
         if len(entry) != 2 or not isinstance(entry[0], int) or not callable(entry[1]):
             raise TypeError(places.with_place(f"branch_fns must be functions, or pairs of an int and a function, got {entry!r}"))
     table = dict(sorted(listed))
-    last = default if default is not None else table[max(table)]
+    last: Callable[[], Any] = default if default is not None else table[max(table)]
     if default is None:
         del table[max(table)]
     if thread.recorder is None or isinstance(branch_index, int | np.integer | EagerTensor):
@@ -295,129 +261,6 @@ def switch_case(branch_index: Any, branch_fns: Any, default: Callable[[], Any] |
 
 
 # ------------------------------------------------------------------------------------------------------ loops
-class TensorVariable:
-    """A loop variable that is a tensor."""
-
-    def __init__(self, label: str, given: Any) -> None:
-        self.label = label
-        self.given = convert_to_tensor(given)
-        self.type = Type(self.given.dtype, tuple(self.given.dims))
-
-    def enter(self, inner: Recorder) -> Any:
-        """The variable as the graph of `inner` sees it."""
-        return GraphTensor(inner.builder.parameter(self.label, self.type), inner)
-
-    def parameters(self, inner: Recorder, seen: Any) -> list[Value]:
-        """The parameters that stand for it there."""
-        return [seen.value]
-
-    def leave(self, inner: Recorder, seen: Any, out: Any, loose: bool) -> list[Value]:
-        """What the body returns for it. TypeError or ValueError if that is of another type."""
-        if not _tensorlike(out) or isinstance(out, TensorArray):
-            raise TypeError(places.with_place(f"'{self.label}' is a tensor before the loop, but {out!r} after one iteration"))
-        typed = isinstance(getattr(out, "dtype", None), DType)
-        value = as_value(inner, out, None if typed or not _fits(out, self.type.dtype) else self.type.dtype)
-        if value.type.dtype is not self.type.dtype:
-            raise TypeError(
-                places.with_place(
-                    f"'{self.label}' has dtype {self.type.dtype.name} before the loop, but dtype {value.type.dtype.name} after one iteration; "
-                    "write tf.cast"
-                )
-            )
-        if not agree(value.type, self.type):
-            said = f"'{self.label}' has shape {shape_text(self.type)} before the loop, but shape {shape_text(value.type)} after one iteration."
-            if loose:
-                raise NotImplementedError(
-                    places.with_place(
-                        f"{said} Loop variables whose shape changes are carried outside traced functions only; write a tf.TensorArray(dynamic_size=True)"
-                    )
-                )
-            raise ValueError(
-                places.with_place(
-                    f"{said} Use the `shape_invariants` argument of tf.while_loop or tf.autograph.experimental.set_loop_options to set shape invariants."
-                )
-            )
-        return [value]
-
-    def starts(self) -> list[Any]:
-        """Its values before the loop."""
-        return [self.given]
-
-    def wrap(self, made: list[Any]) -> Any:
-        """The variable after the loop, whose values are taken off the front of `made`."""
-        return made.pop(0)
-
-
-class ArrayVariable:
-    """A loop variable that is a TensorArray: its elements are the rows of one tensor, made when the shape of an element is known."""
-
-    def __init__(self, label: str, given: TensorArray, recorder: Recorder) -> None:
-        self.label, self.given = label, given
-        self.grows = given.dynamic_size and not given._fixed
-        self.capacity = sizes.named(recorder.new_size(f"{identifier(label)}_size")) if self.grows else given.rows()
-        self.counted = self.grows or given._length is not None
-        self._element: Any = given.element()
-        self._values: dict[int, list[Value]] = {}  # id of a recorder -> the rows, then the length
-
-    def enter(self, inner: Recorder) -> TensorArray:
-        """The variable as the graph of `inner` sees it."""
-        mine = self._values.setdefault(id(inner), [])
-        length = None
-        if self.counted:
-            mine.append(inner.builder.parameter(f"{self.label}_length", Type(dtypes.int32)))
-            length = GraphTensor(mine[0], inner)
-
-        def entry(element: Any) -> Any:
-            self._element = element
-            mine.insert(0, inner.builder.parameter(self.label, Type(self.given.dtype, (self.capacity, *element))))
-            return GraphTensor(mine[0], inner)
-
-        return self.given.awaiting(self.capacity, length, entry)
-
-    @property
-    def touched(self) -> bool:
-        """Whether the loop uses the elements."""
-        return any(len(v) > self.counted for v in self._values.values())
-
-    def parameters(self, inner: Recorder, seen: TensorArray) -> list[Value]:
-        """The parameters that stand for it there."""
-        if self.touched and seen.untouched():
-            with recording(inner):
-                seen.whole(self._element)
-        return self._values[id(inner)]
-
-    def leave(self, inner: Recorder, seen: TensorArray, out: Any, loose: bool) -> list[Value]:
-        """What the body returns for it."""
-        if not isinstance(out, TensorArray) or out.dtype is not seen.dtype:
-            raise TypeError(places.with_place(f"'{self.label}' is {self.given!r} before the loop, but {out!r} after one iteration"))
-        length = [as_value(inner, out.size())] if self.counted else []
-        if out is seen and seen.untouched():
-            return length
-        element = seen.element() or out.element()
-        dense = out.whole(element)
-        seen.whole(tuple(dense.dims[1:]))
-        value = as_value(inner, dense)
-        if not agree(value.type, self._values[id(inner)][0].type):
-            raise ValueError(
-                places.with_place(f"'{self.label}' has elements of shape {self.given.element_shape} before the loop, but is {out!r} after one iteration")
-            )
-        return [value, *length]
-
-    def starts(self) -> list[Any]:
-        """Its values before the loop."""
-        length = [self.given.size()] if self.counted else []
-        return [enlarged(self.given.whole(self._element), self.capacity), *length] if self.touched else length
-
-    def wrap(self, made: list[Any]) -> Any:
-        """The variable after the loop, whose values are taken off the front of `made`."""
-        if not self.touched:
-            del made[: int(self.counted)]
-            return self.given
-        dense = made.pop(0)
-        length = made.pop(0) if self.counted else None
-        return self.given.of(dense, None if self.grows else length, self.given._fixed)
-
-
 def while_loop(
     cond: Callable[..., Any],
     body: Callable[..., Any],
@@ -455,7 +298,9 @@ def _repacked(out: Any, like: Any) -> list[Any]:
         listed = [out]
     if len(listed) != len(like):
         raise ValueError(
-            places.with_place(f"The loop body must return as many values as there are loop variables: expected {len(like)}, got {len(listed)}")
+            places.with_place(
+                f"The loop body must return as many values as there are loop variables: expected {len(like)}, got {len(listed)}"
+            )
         )
     return listed
 
@@ -474,7 +319,9 @@ def _eager_loop(test: Callable[..., Any], body: Callable[..., Any], loop_vars: A
             first = False
         values, left = new, left - 1
     whole = type(loop_vars)(*values) if hasattr(loop_vars, "_fields") else type(loop_vars)(values)
-    return optree.tree_map(lambda x: x if x is None or isinstance(x, TensorArray | EagerTensor) else convert_to_tensor(x), whole, none_is_leaf=True)
+    return optree.tree_map(
+        lambda x: x if x is None or isinstance(x, TensorArray | EagerTensor) else convert_to_tensor(x), whole, none_is_leaf=True
+    )
 
 
 def labels_of(function: Callable[..., Any], loop_vars: Sequence[Any]) -> list[str]:
@@ -492,7 +339,12 @@ def labels_of(function: Callable[..., Any], loop_vars: Sequence[Any]) -> list[st
 
 
 def loop(
-    test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, labels: Sequence[str] | None = None, loose: bool = False, limit: Any = None
+    test: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    labels: Sequence[str] | None = None,
+    loose: bool = False,
+    limit: Any = None,
 ) -> Any:
     """`while_loop` in a function being traced. `labels` is what errors call the leaves of the loop variables; a `loose` shape may change."""
     recorder = thread.recorder
@@ -504,7 +356,7 @@ def loop(
     for x, label in zip(leaves, labels, strict=True):
         if isinstance(x, TensorArray):
             variables.append(ArrayVariable(label, x, recorder))
-        elif x is None or not _tensorlike(x):
+        elif x is None or not tensorlike(x):
             raise TypeError(places.with_place(f"'{label}' is {x!r} before the loop; loop variables are tensors, numbers or TensorArrays"))
         else:
             variables.append(TensorVariable(label, x))
@@ -587,8 +439,8 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
     if not growing:
         return
     names = recorder.builder.names
-    dropped, lengths, inits = set(), {}, []
-    at = 0
+    dropped, lengths, at = set(), {}, 0
+    inits: list[Any] = []
     for v in variables:
         values = v.starts() if v not in growing else [None, v.given.size()]
         if v in growing:
@@ -597,20 +449,19 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
         inits += values
         at += len(values)
     inits += starts
-    kept = _needed(body, test, sorted(lengths.values()))
+    quiet = body.with_body([n for n in body.body if not n.op.effect])
+    kept = carried_on(quiet, test, len(inits), set(lengths.values()))
     if kept & dropped:
         raise NotImplementedError(
             places.with_place("a tf.TensorArray(dynamic_size=True) in a loop whose length depends on its own elements; give it a size")
         )
     order = sorted(kept)
     graphs = []
-    for graph, results in ((test, test.results), (body, [body.results[k] for k in order])):
+    for graph, results in ((test, range(1)), (quiet, order)):
         copied = Copier(names).graph(graph)
-        at_result = {id(r): c for r, c in zip(graph.results, copied.results, strict=True)}
-        quiet = copied.with_body([n for n in copied.body if not n.op.effect])
-        lean = live(quiet, [at_result[id(r)] for r in results])
-        graphs.append(lean.with_body(lean.body))
-        graphs[-1].params = [copied.params[k] for k in order]
+        lean = live(copied, [copied.results[k] for k in results])
+        lean.params = [copied.params[k] for k in order]
+        graphs.append(lean)
     attrs = {"test": graphs[0], "body": graphs[1], "carried": len(order)}
     args = tuple(recorder.operand(inits[k]) for k in order)
     outs = recorder.builder.emit(control.while_loop, args, attrs, name="room", place=places.here(2))
@@ -618,15 +469,3 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
         (name,) = sizes.names(v.capacity)
         names.give_back(name)
         recorder.builder.emit(size_of, (outs[order.index(lengths[id(v)])],), {}, name=name, place=places.here(2))
-
-
-def _needed(body: Graph, test: Graph, wanted: list[int]) -> set[int]:
-    """The carried values that those at `wanted`, and the condition, depend on from one iteration to the next."""
-    kept = set(wanted)
-    while True:
-        lean = live(body.with_body([n for n in body.body if not n.op.effect]), [body.results[k] for k in sorted(kept)])
-        used = {id(v) for v in lean.uses()} | {id(v) for v in test.uses()}
-        more = {k for k, p in enumerate(body.params) if id(p) in used} | {k for k, p in enumerate(test.params) if id(p) in used}
-        if more <= kept:
-            return kept
-        kept |= more

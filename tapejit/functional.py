@@ -12,7 +12,7 @@ from typing import Any
 import optree
 
 from tapejit import nest
-from tapejit.control import TensorVariable, as_value, leaves_of
+from tapejit.carried import TensorVariable, as_value, leaves_of
 from tapejit.core import places
 from tapejit.core.dtypes import DType, as_dtype
 from tapejit.core.errors import InvalidArgumentError
@@ -266,6 +266,8 @@ def _checked(x: Any, dtype: DType, what: str) -> Any:
     x = convert_to_tensor(x) if hasattr(x, "dims") or hasattr(x, "to_tensor") else convert_to_tensor(x, dtype)
     if x.dtype is not dtype:
         raise InvalidArgumentError(
-            places.with_place(f"tf.{what}: fn returns {x.dtype.name}, but {dtype.name} is expected; write fn_output_signature=tf.{x.dtype.name}")
+            places.with_place(
+                f"tf.{what}: fn returns {x.dtype.name}, but {dtype.name} is expected; write fn_output_signature=tf.{x.dtype.name}"
+            )
         )
     return x

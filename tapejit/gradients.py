@@ -16,6 +16,7 @@ from typing import Any
 import optree
 
 from tapejit.arrays import identity
+from tapejit.carried import leaves_of
 from tapejit.core import places
 from tapejit.ir.op import Op, thread
 from tapejit.ops import control
@@ -74,7 +75,7 @@ class _Call:
         self.variables = [v for v in read.values() if id(v) not in given]
         self._check(grad_fn)
         self.inputs = [convert_to_tensor(a) if _is_tensor(a) else None for a in [*self.args, *self.variables]]
-        leaves, self.tree = optree.tree_flatten(result, none_is_leaf=True)
+        leaves, self.tree = leaves_of(result)
         self.results = [None if x is None else convert_to_tensor(x) for x in leaves]
 
     def _check(self, grad_fn: Callable[..., Any]) -> None:
@@ -103,7 +104,9 @@ class _Call:
         found = _leaves(of_args)
         if len(found) != len(self.args):
             raise ValueError(
-                places.with_place(f"custom_gradient function expected to return {len(self.args)} gradients, but returned {len(found)} instead.")
+                places.with_place(
+                    f"custom_gradient function expected to return {len(self.args)} gradients, but returned {len(found)} instead."
+                )
             )
         return [self._fitted(k, g, x) for k, (g, x) in enumerate(zip([*found, *of_variables], self.inputs, strict=True))]
 
@@ -113,13 +116,17 @@ class _Call:
             return None
         g = convert_to_tensor(g) if hasattr(g, "dims") or hasattr(g, "to_tensor") else convert_to_tensor(g, x.dtype)
         if g.dtype is not x.dtype:
-            raise TypeError(places.with_place(f"{self.name}: gradient {k} has dtype {g.dtype.name}, its argument {x.dtype.name}; write tf.cast"))
+            raise TypeError(
+                places.with_place(f"{self.name}: gradient {k} has dtype {g.dtype.name}, its argument {x.dtype.name}; write tf.cast")
+            )
         if g.dims == x.dims:
             return g
         try:
             return broadcast_like(g, x.dims)
         except ValueError:
-            raise ValueError(places.with_place(f"{self.name}: gradient {k} has shape {g.shape}, its argument has shape {x.shape}")) from None
+            raise ValueError(
+                places.with_place(f"{self.name}: gradient {k} has shape {g.shape}, its argument has shape {x.shape}")
+            ) from None
 
     def packed(self, results: list[Any]) -> Any:
         """Results in the structure of the function's."""
@@ -153,7 +160,10 @@ def _traced(call: _Call) -> Any:
     recorder = thread.recorder
     results = [y for y in call.results if y is not None]
     with recorder.nested(f"{call.name}_gradient") as inner:
-        asked = [GraphTensor(inner.builder.parameter(f"d_{call.name}", recorder.builder.literal(recorder.operand(y)).type), inner) for y in results]
+        asked = [
+            GraphTensor(inner.builder.parameter(f"d_{call.name}", recorder.builder.literal(recorder.operand(y)).type), inner)
+            for y in results
+        ]
         found = call.gradients([conjugated(d) for d in asked])
         wanted = [k for k, g in enumerate(found) if g is not None]
         inner.graph.results = [inner.builder.literal(inner.operand(conjugated(found[k]))) for k in wanted]
@@ -183,7 +193,9 @@ def custom_gradient(f: Callable[..., Any] | None = None) -> Any:
     def decorated(*args: Any, **kwargs: Any) -> Any:
         if kwargs and thread.recorder is not None:
             raise ValueError(
-                places.with_place("The custom_gradient decorator currently supports keywords arguments only when eager execution is enabled.")
+                places.with_place(
+                    "The custom_gradient decorator currently supports keywords arguments only when eager execution is enabled."
+                )
             )
         with _watching() as watcher:
             result, grad_fn = f(*args, **kwargs)
@@ -209,13 +221,14 @@ def recompute_grad(f: Callable[..., Any]) -> Callable[..., Any]:
 
         def grad(*dys: Any, variables: Any = ()) -> Any:
             with GradientTape(watch_accessed_variables=False) as tape:
-                again = optree.tree_map(lambda a: identity(a) if _is_tensor(a) else a, args, none_is_leaf=True)
+                given, tree = leaves_of(args)
+                again = optree.tree_unflatten(tree, [identity(a) if _is_tensor(a) else a for a in given])
                 sources = [a for a in _leaves(again) if _is_tensor(a)]
                 tape.watch([*sources, *variables])
                 y = f(*again, **kwargs)
             targets = [t for t in _leaves(y) if t is not None]
             found = iter(tape.gradient(targets, [*sources, *variables], output_gradients=list(dys)))
-            of_args = [next(found) if _is_tensor(a) else None for a in _leaves(args)]
+            of_args = [next(found) if _is_tensor(a) else None for a in given]
             return (of_args, list(found)) if variables else of_args
 
         return _recorded(_Call(name, result, grad, args, watcher.read))
@@ -242,5 +255,3 @@ def grad_pass_through(f: Callable[..., Any]) -> Callable[..., Any]:
         return passing(*args)
 
     return decorated
-
-

@@ -53,7 +53,9 @@ class TensorArray:
         name: str | None = None,
     ) -> None:
         if handle is not None:
-            raise NotImplementedError(places.with_place("tf.TensorArray(handle=...): a TensorArray has no handle; pass the TensorArray itself"))
+            raise NotImplementedError(
+                places.with_place("tf.TensorArray(handle=...): a TensorArray has no handle; pass the TensorArray itself")
+            )
         self._dtype = as_dtype(dtype)
         self._dynamic, self._clear = bool(dynamic_size), clear_after_read is not False
         self._declared, self._infer = TensorShape(element_shape), infer_shape
@@ -98,8 +100,7 @@ class TensorArray:
         found = next((x for x in self._items or () if x is not None), None)
         if found is not None:
             return tuple(found.dims)
-        declared = self._declared
-        return tuple(declared) if declared.is_fully_defined() else None  # type: ignore[return-value]
+        return tuple(d for d in self._declared if d is not None) if self._declared.is_fully_defined() else None
 
     def rows(self) -> Dim:
         """How many elements it has room for."""
@@ -120,7 +121,9 @@ class TensorArray:
         element = known if known is not None else element
         if element is None:
             raise ValueError(
-                places.with_place("the shape of the elements of this TensorArray is not known here; write tf.TensorArray(..., element_shape=[...])")
+                places.with_place(
+                    "the shape of the elements of this TensorArray is not known here; write tf.TensorArray(..., element_shape=[...])"
+                )
             )
         if self._entry is not None:
             self._dense = self._entry(element)
@@ -137,7 +140,9 @@ class TensorArray:
 
     def awaiting(self, rows: Dim, length: Any, entry: Callable[[Shape], Any]) -> TensorArray:
         """This TensorArray with `rows` rows of a tensor that `entry` makes from the shape of an element when it is known."""
-        out = copy.copy(self)
+        out, known = copy.copy(self), self.element()
+        if known is not None:
+            out._declared = TensorShape(known)
         out._items, out._rows, out._dense, out._length, out._fixed, out._entry = None, rows, None, length, True, entry
         return out
 
@@ -148,7 +153,9 @@ class TensorArray:
     def _zeros(self, element: Shape | None = None) -> Any:
         element = self.element() if element is None else element
         if element is None:
-            raise ValueError(places.with_place("this element was not written and its shape is not known; write tf.TensorArray(..., element_shape=[...])"))
+            raise ValueError(
+                places.with_place("this element was not written and its shape is not known; write tf.TensorArray(..., element_shape=[...])")
+            )
         return e.full(shape=element, value=False if self._dtype.kind == "b" else 0, dtype=self._dtype)
 
     # ------------------------------------------------------------------------------- one at a time
@@ -177,7 +184,9 @@ class TensorArray:
         value = convert_to_tensor(value) if hasattr(value, "dims") else convert_to_tensor(value, dtype_hint=self._dtype)
         if value.dtype is not self._dtype:
             raise InvalidArgumentError(
-                places.with_place(f"TensorArray dtype is {self._dtype.name} but Op is trying to write dtype {value.dtype.name}; write tf.cast")
+                places.with_place(
+                    f"TensorArray dtype is {self._dtype.name} but Op is trying to write dtype {value.dtype.name}; write tf.cast"
+                )
             )
         fits = self._declared.is_compatible_with(value.shape)
         if fits and self._dense is not None:
@@ -259,7 +268,9 @@ class TensorArray:
     def _checked(self, rows: Any) -> Any:
         if rows.dtype is not self._dtype:
             raise InvalidArgumentError(
-                places.with_place(f"TensorArray dtype is {self._dtype.name} but Op is trying to write dtype {rows.dtype.name}; write tf.cast")
+                places.with_place(
+                    f"TensorArray dtype is {self._dtype.name} but Op is trying to write dtype {rows.dtype.name}; write tf.cast"
+                )
             )
         if not rows.dims:
             raise ValueError(places.with_place("TensorArray.unstack: expected a tensor of rank 1 or more, got a scalar"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Node, Value
@@ -89,8 +90,38 @@ def _without_hidden_assignments(graph: Graph) -> Graph:
 _NARROW: tuple[Op, ...] = (cond, while_loop, scan, call)
 
 
+def carried_on(body: Graph, test: Graph | None, carried: int, wanted: set[int]) -> set[int]:
+    """Of the first `carried` values, which a loop carries on, those that the results `wanted`, its effects and its condition depend on."""
+    kept = {k for k in wanted if k < carried}
+    while True:
+        lean = live(body, [body.results[k] for k in sorted(kept | wanted)])
+        used = {id(v) for g in (lean, test) if g is not None for v in g.uses()}
+        more = {k for k in range(carried) if any(id(g.params[k]) in used for g in (body, test) if g is not None)}
+        if more <= kept:
+            return kept
+        kept |= more
+
+
+def _without_idle(node: Node, needed: set[int]) -> Node:
+    """A loop without the values that it carries on for themselves alone."""
+    attrs, count = node.attrs, node.attrs["carried"]
+    body, test = attrs["body"], attrs.get("test")
+    kept = carried_on(body, test, count, {k for k, o in enumerate(node.outs[: len(body.results)]) if id(o) in needed})
+    if len(kept) == count:
+        return node
+
+    def left(values: Sequence[Any]) -> list[Any]:
+        return [v for k, v in enumerate(values) if k >= count or k in kept]
+
+    graphs = {k: replace(g, params=left(g.params)) for k, g in (("body", body), ("test", test)) if g is not None}
+    graphs["body"].results = left(body.results)
+    return replace(node, args=tuple(left(node.args)), outs=tuple(left(node.outs)), attrs=attrs | graphs | {"carried": len(kept)})
+
+
 def _narrowed(node: Node, needed: set[int]) -> Node:
     """A control node without results that nobody uses, where each can go by itself, and without operands that its graphs do not use."""
+    if "carried" in node.attrs:
+        node = _without_idle(node, needed)
     graphs = {k: a for k, a in node.attrs.items() if isinstance(a, Graph)}
     outs, attrs = node.outs, dict(node.attrs)
     first = attrs["carried"] if node.op is scan else len(outs) if node.op is while_loop else 0  # results before this one stay

@@ -97,7 +97,9 @@ def lift_reads(recorder: Recorder, graph: Graph) -> None:
     """Lift the cells of a nested graph that may only read. NotImplementedError if it assigns one."""
     read, written = cells_touched([graph])
     if written:
-        raise NotImplementedError(places.with_place(f"an assignment to state.{written[0]} within {graph.name}, which is not run where it stands"))
+        raise NotImplementedError(
+            places.with_place(f"an assignment to state.{written[0]} within {graph.name}, which is not run where it stands")
+        )
     lift(graph, recorder.builder.names, read_before(recorder, read))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from orders import check, orders
 
 import tapejit as tf
-from orders import check, orders
 
 X = np.array([0.4, -0.9, 1.3])
 
@@ -72,7 +72,15 @@ def recomputed(x):
     return tf.recompute_grad(lambda a: tf.sin(a) * tf.exp(a))(x * 2.0)
 
 
-TRUE = {"cube": cube, "loop": in_a_loop, "branch": in_a_branch, "of a loop": of_a_loop, "unused": one_output_unused, "nested": nested, "recompute": recomputed}
+TRUE = {
+    "cube": cube,
+    "loop": in_a_loop,
+    "branch": in_a_branch,
+    "of a loop": of_a_loop,
+    "unused": one_output_unused,
+    "nested": nested,
+    "recompute": recomputed,
+}
 
 
 @pytest.mark.parametrize("name", TRUE)
@@ -203,7 +211,7 @@ def test_errors():
     for wrap in (lambda f: f, tf.function):
         with pytest.raises(TypeError, match="grad_fn must accept keyword argument 'variables', since function uses variables"):
             wrap(gradient(no_variables))(x)
-        with pytest.raises(ValueError, match="custom_gradient function expected to return 2 gradients, but returned 1 instead."):
+        with pytest.raises(ValueError, match="custom_gradient function expected to return 2 gradients, but returned 1 instead"):
             wrap(gradient(too_few))(x, x)
         with pytest.raises(ValueError, match=r"gradient 0 has shape \(7,\), its argument has shape \(2,\)"):
             wrap(gradient(wrong_shape))(x)

@@ -1,0 +1,193 @@
+"""What goes through branches and loops that are recorded: tensors, numbers and TensorArrays as values of nested graphs.
+
+In: the leaves of loop variables and of what branches return. Out: values of the graph being recorded, with the errors that name the leaf
+whose dtype or shape does not stay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import optree
+
+from tapejit.core import dtypes, places, sizes
+from tapejit.core.dtypes import DType
+from tapejit.core.shape import TensorShape
+from tapejit.core.types import Type
+from tapejit.ir.graph import Value
+from tapejit.ir.names import identifier
+from tapejit.record.recorder import Recorder, recording
+from tapejit.tensor import GraphTensor, convert_to_tensor
+from tapejit.tensor_array import TensorArray, enlarged
+
+
+def leaves_of(structure_: Any) -> tuple[list[Any], Any]:
+    """The leaves of nested lists, tuples and dicts, None among them, and what puts them together again."""
+    return optree.tree_flatten(structure_, none_is_leaf=True)
+
+
+def as_value(recorder: Recorder, x: Any, dtype: DType | None = None) -> Value:
+    """Whatever a branch or body returns for a tensor, as a value of the graph being recorded."""
+    if hasattr(x, "dims") or hasattr(x, "to_tensor"):
+        x = convert_to_tensor(x)
+    return recorder.builder.literal(recorder.operand(x, dtype))
+
+
+def shape_text(type_: Type) -> TensorShape:
+    """The shape of a type as users see it."""
+    return TensorShape(type_.shape)
+
+
+def agree(a: Type, b: Type) -> bool:
+    """Whether two types may be one."""
+    if a.rank != b.rank:
+        return False
+    with sizes.assuming():
+        try:
+            for x, y in zip(a.shape, b.shape, strict=True):
+                sizes.unify(x, y)
+        except ValueError:
+            return False
+    return True
+
+
+def fits(x: Any, dtype: DType | None) -> bool:
+    """Whether a Python number becomes one of `dtype` without loss of meaning: 1 may be a float, 1.5 no integer."""
+    if dtype is None or isinstance(x, np.ndarray | np.generic):
+        return False
+    kind = np.asarray(x).dtype.kind
+    return dtype.kind == "b" if kind == "b" else dtype.kind in "iufc" if kind in "iu" else dtype.kind in "fc"
+
+
+def tensorlike(x: Any) -> bool:
+    return (
+        isinstance(x, bool | int | float | complex | np.generic | np.ndarray | TensorArray) or hasattr(x, "dims") or hasattr(x, "to_tensor")
+    )
+
+
+class TensorVariable:
+    """A loop variable that is a tensor."""
+
+    def __init__(self, label: str, given: Any) -> None:
+        self.label = label
+        self.given = convert_to_tensor(given)
+        self.type = Type(self.given.dtype, tuple(self.given.dims))
+
+    def enter(self, inner: Recorder) -> Any:
+        """The variable as the graph of `inner` sees it."""
+        return GraphTensor(inner.builder.parameter(self.label, self.type), inner)
+
+    def parameters(self, inner: Recorder, seen: Any) -> list[Value]:
+        """The parameters that stand for it there."""
+        return [seen.value]
+
+    def leave(self, inner: Recorder, seen: Any, out: Any, loose: bool) -> list[Value]:
+        """What the body returns for it. TypeError or ValueError if that is of another type."""
+        if not tensorlike(out) or isinstance(out, TensorArray):
+            raise TypeError(places.with_place(f"'{self.label}' is a tensor before the loop, but {out!r} after one iteration"))
+        typed = isinstance(getattr(out, "dtype", None), DType)
+        value = as_value(inner, out, None if typed or not fits(out, self.type.dtype) else self.type.dtype)
+        if value.type.dtype is not self.type.dtype:
+            raise TypeError(
+                places.with_place(
+                    f"'{self.label}' has dtype {self.type.dtype.name} before the loop, but dtype {value.type.dtype.name} after one iteration; "
+                    "write tf.cast"
+                )
+            )
+        if not agree(value.type, self.type):
+            said = (
+                f"'{self.label}' has shape {shape_text(self.type)} before the loop, but shape {shape_text(value.type)} after one iteration."
+            )
+            if loose:
+                raise NotImplementedError(
+                    places.with_place(
+                        f"{said} Loop variables whose shape changes are carried outside traced functions only; write a tf.TensorArray(dynamic_size=True)"
+                    )
+                )
+            raise ValueError(
+                places.with_place(
+                    f"{said} Use the `shape_invariants` argument of tf.while_loop or tf.autograph.experimental.set_loop_options to set shape invariants."
+                )
+            )
+        return [value]
+
+    def starts(self) -> list[Any]:
+        """Its values before the loop."""
+        return [self.given]
+
+    def wrap(self, made: list[Any]) -> Any:
+        """The variable after the loop, whose values are taken off the front of `made`."""
+        return made.pop(0)
+
+
+class ArrayVariable:
+    """A loop variable that is a TensorArray: its elements are the rows of one tensor, made when the shape of an element is known."""
+
+    def __init__(self, label: str, given: TensorArray, recorder: Recorder) -> None:
+        self.label, self.given = label, given
+        self.grows = given.dynamic_size and not given._fixed
+        self.capacity = sizes.named(recorder.new_size(f"{identifier(label)}_size")) if self.grows else given.rows()
+        self.counted = self.grows or given._length is not None
+        self._element: Any = given.element()
+        self._values: dict[int, list[Value]] = {}  # id of a recorder -> the rows, then the length
+
+    def enter(self, inner: Recorder) -> TensorArray:
+        """The variable as the graph of `inner` sees it."""
+        mine = self._values.setdefault(id(inner), [])
+        length = None
+        if self.counted:
+            mine.append(inner.builder.parameter(f"{self.label}_length", Type(dtypes.int32)))
+            length = GraphTensor(mine[0], inner)
+
+        def entry(element: Any) -> Any:
+            self._element = element
+            mine.insert(0, inner.builder.parameter(self.label, Type(self.given.dtype, (self.capacity, *element))))
+            return GraphTensor(mine[0], inner)
+
+        return self.given.awaiting(self.capacity, length, entry)
+
+    @property
+    def touched(self) -> bool:
+        """Whether the loop uses the elements."""
+        return any(len(v) > self.counted for v in self._values.values())
+
+    def parameters(self, inner: Recorder, seen: TensorArray) -> list[Value]:
+        """The parameters that stand for it there."""
+        if self.touched and seen.untouched():
+            with recording(inner):
+                seen.whole(self._element)
+        return self._values[id(inner)]
+
+    def leave(self, inner: Recorder, seen: TensorArray, out: Any, loose: bool) -> list[Value]:
+        """What the body returns for it."""
+        if not isinstance(out, TensorArray) or out.dtype is not seen.dtype:
+            raise TypeError(places.with_place(f"'{self.label}' is {self.given!r} before the loop, but {out!r} after one iteration"))
+        length = [as_value(inner, out.size())] if self.counted else []
+        if out is seen and seen.untouched():
+            return length
+        element = seen.element() or out.element()
+        dense = out.whole(element)
+        seen.whole(tuple(dense.dims[1:]))
+        value = as_value(inner, dense)
+        if not agree(value.type, self._values[id(inner)][0].type):
+            raise ValueError(
+                places.with_place(
+                    f"'{self.label}' has elements of shape {self.given.element_shape} before the loop, but is {out!r} after one iteration"
+                )
+            )
+        return [value, *length]
+
+    def starts(self) -> list[Any]:
+        """Its values before the loop."""
+        length = [self.given.size()] if self.counted else []
+        return [enlarged(self.given.whole(self._element), self.capacity), *length] if self.touched else length
+
+    def wrap(self, made: list[Any]) -> Any:
+        """The variable after the loop, whose values are taken off the front of `made`."""
+        if not self.touched:
+            del made[: int(self.counted)]
+            return self.given
+        dense = made.pop(0)
+        length = made.pop(0) if self.counted else None
+        return self.given.of(dense, None if self.grows else length, self.given._fixed)
