@@ -128,7 +128,7 @@ class TensorArray:
         if self._entry is not None:
             self._dense = self._entry(element)
             return self._dense
-        if not self._items:
+        if not self._items or all(x is None for x in self._items):
             return e.full(shape=(self.rows(), *element), value=False if self._dtype.kind == "b" else 0, dtype=self._dtype)
         return stack(*(self._zeros(element) if x is None else x for x in self._items))
 

@@ -66,12 +66,13 @@ class Concat(Op):
         for x in operands:
             starts.append(starts[-1] + x.dims[axis])
 
-        def element(k: int) -> Expr:
-            inner = tuple(i - expr.of_dim(starts[k]) if a == axis else i for a, i in enumerate(index))
-            value = operands[k][inner]
-            return value if k + 1 == len(operands) else expr.guarded(index[axis] < expr.of_dim(starts[k + 1]), value, element(k + 1))
+        def element(first: int, end: int) -> Expr:
+            if end - first > 1:
+                middle = (first + end) // 2
+                return expr.guarded(index[axis] < expr.of_dim(starts[middle]), element(first, middle), element(middle, end))
+            return operands[first][tuple(i - expr.of_dim(starts[first]) if a == axis else i for a, i in enumerate(index))]
 
-        return element(0)
+        return element(0, len(operands))
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shapes, axis in [
