@@ -59,6 +59,7 @@ class Record:
     ops: tuple[str, ...]
     guards: tuple[tuple[Dim, Dim], ...]
     symbols: tuple[str, ...]
+    long: bool
 
 
 @dataclass
@@ -128,7 +129,7 @@ def record_of(graph: Graph, planned: Planned, entry: str, symbols: tuple[str, ..
     ops = tuple(n.op.name for n in graph.walk())
     return Record(
         program.name, entry, program.table, program.sizes, program.arena, planned.arguments, planned.cells, planned.consts, planned.constants,
-        planned.results, planned.late, planned.host, planned.places, ops, tuple(graph.guards), symbols,
+        planned.results, planned.late, planned.host, planned.places, ops, tuple(graph.guards), symbols, planned.long,
     )  # fmt: skip
 
 
@@ -175,6 +176,7 @@ class Compiled:
             | {b: np.ascontiguousarray(a) for b, a in record.constants.items() if b in record.table},
             addresses={} if self._callback is None else {"callback": ctypes.cast(self._callback, ctypes.c_void_p).value or 0},
             arena=record.arena,
+            release_gil=record.long,
             calls_back=self._callback is not None,
             keep=(self, self.module, self._callback),
         )

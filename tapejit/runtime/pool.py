@@ -38,7 +38,7 @@ def tapejit_parallel_for(kernel: int, context: int, length: int, grain: int) -> 
     if c.getpid() & 0xFFFFFFFF != i64[STATE + PROCESS] or not atomic_replace(STATE + BUSY, 0, 1):
         return call(kernel, context, 0, length)
     pieces = (workers + 1) * CHUNKS_PER_THREAD
-    chunk = (length + pieces - 1) // pieces
+    chunk = length // pieces
     if chunk < grain:
         chunk = grain
     i64[STATE + KERNEL] = kernel

@@ -217,8 +217,9 @@ def lower_tree(name: str, tree: Tree, layout: Layout, stored: set[str], scratch:
 
 
 # --------------------------------------------------------------------------------------------------- products
-def lower_product(name: str, p: Product, layout: Layout, stored: set[str], panel: int = 0) -> Kernel:
-    """The kernel of a matrix product with its epilogue; with `panel`, in parallel panels of so many rows."""
+def lower_product(name: str, p: Product, layout: Layout, stored: set[str], panel: int = 0, share_batch: bool = False) -> Kernel:
+    """The kernel of a matrix product with its epilogue; with `panel`, in parallel panels of so many rows; with `share_batch`, parallel
+    over its outermost batch axis."""
 
     def swap(x: Expr) -> Expr:
         if isinstance(x, Load):
@@ -248,7 +249,7 @@ def lower_product(name: str, p: Product, layout: Layout, stored: set[str], panel
     if panel:
         stmt = For(b, sizes.floordiv(p.row[1] + (panel - 1), panel), "parallel", (stmt,))
     for variable, extent in reversed(p.batch):
-        stmt = For(variable, extent, "serial", (stmt,))
+        stmt = For(variable, extent, "parallel" if share_batch and variable == p.batch[0][0] else "serial", (stmt,))
     places = list(dict.fromkeys(d.place for d in p.made.values() if d.place))
     return kernel(name, (stmt,), layout, places)
 

@@ -8,10 +8,12 @@ before the place where the new value is stored.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from tapejit.ir.graph import Value
 from tapejit.loops import expr
 from tapejit.loops.expr import Load
+from tapejit.ops.gathering import scatter
 from tapejit.schedule.define import Definition
 from tapejit.schedule.fuse import Fuser, Item, Leaf, Product, Single, Tree, Unit, leaves, members
 from tapejit.schedule.lower import Layout
@@ -40,18 +42,22 @@ class Hazards:
         failing = [k for k, u in enumerate(self.fuser.units) if self.fallible(u)]
         for cell, value in self.assigned.items():
             writer = self.fuser.unit_of.get(value)
-            if writer is None or self.table[value].kind not in ("pointwise", "reduce"):
-                continue
-            reads = {name for name, m in self.layout.memory.items() if m.name == self.cell_buffer[cell]}
-            reads |= {d.name for d in self.table.values() if d.alias_of and _root(self.table, d.name) in reads}
-            new = {(k, writer) for k, u in enumerate(self.fuser.units) if k != writer and _reads(u, reads)}
-            new |= {(k, writer) for k in failing if k != writer}
-            if writer in failing or not _same_place(self.fuser.units[writer], value, reads):
-                continue
-            if acyclic(len(self.fuser.units), self.edges | new):
-                self.edges |= new
+            if writer not in failing and self.over(value, self.cell_buffer[cell], {(k, writer) for k in failing}):
                 out.add(cell)
         return out
+
+    def over(self, value: str, buffer: str, more: Iterable[tuple[int, int]] = ()) -> bool:
+        """Whether `value` is written over what `buffer` held before; if so its edges, and `more`, are added to `edges`."""
+        writer = self.fuser.unit_of.get(value)
+        if writer is None:
+            return False
+        reads = {name for name, m in self.layout.memory.items() if m.name == buffer}
+        reads |= {d.name for d in self.table.values() if d.alias_of and _root(self.table, d.name) in reads}
+        new = {(k, writer) for k, u in enumerate(self.fuser.units) if k != writer and _reads(u, reads)} | set(more)
+        if not _same_place(self.fuser.units[writer], value, reads) or not acyclic(len(self.fuser.units), self.edges | new):
+            return False
+        self.edges |= new
+        return True
 
 
 def _root(table: dict[str, Definition], name: str) -> str:
@@ -106,7 +112,11 @@ def _same_place(unit: Unit, value: str, reads: set[str]) -> bool:
                     return False
             seen = seen or leaf.definition.name == value
         return True
-    if not isinstance(unit, Tree) or value not in unit.made:
+    if isinstance(unit, Single):  # an op that changes some elements of its first operand
+        node = unit.definitions[0].node
+        first = node.args[0] if node is not None and node.op is scatter else None
+        return isinstance(first, Value) and first.name in reads and not any(a.name in reads for a in node.args[1:] if isinstance(a, Value))
+    if value not in unit.made:
         return False
     made = unit.made[value]
     if made.definition.kind != "pointwise":  # a reduction is stored after its loops: no read of the old value may be in the tree at all

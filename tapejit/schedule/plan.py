@@ -20,7 +20,7 @@ from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names
 from tapejit.loops import expr
 from tapejit.loops.expr import Load, Var
-from tapejit.loops.program import RESERVED, BindSize, Buffer, CheckSize, Copy, HostCall, Launch, Program, Step
+from tapejit.loops.program import RESERVED, BindSize, Buffer, CheckSize, Copy, HostCall, Launch, Program, Repeat, Step
 from tapejit.ops.shapes import identity
 from tapejit.schedule.control import control_steps
 from tapejit.schedule.define import WHOLE, Definition, Definitions
@@ -30,7 +30,9 @@ from tapejit.schedule.memory import arena
 from tapejit.schedule.order import Hazards, ordered
 from tapejit.schedule.record import CellPlan, HostWork, Plan
 from tapejit.schedule.split import split
-from tapejit.schedule.tile import PANEL, in_panels
+from tapejit.schedule.tile import effort, panel_rows, shares_batch
+
+LONG = 50_000  # nanoseconds from which a step lets other Python threads run
 
 
 @dataclass
@@ -346,7 +348,8 @@ class Planner:
                 if isinstance(unit, Tree):
                     kernel = lower_tree(name, unit, self.layout, stored, self.scratch)
                 else:
-                    kernel = lower_product(name, unit, self.layout, stored, PANEL if in_panels(unit, self.target) else 0)
+                    panel, share_batch = panel_rows(unit, self.target), shares_batch(unit, self.target)
+                    kernel = lower_product(name, unit, self.layout, stored, panel, share_batch)
                 steps.append(Launch(kernel, tuple(self.work.views.get(p.name, p.name) for p in kernel.params)))
             for n in made:
                 if n in self.work.late_sizes:
@@ -436,6 +439,7 @@ class Planner:
             late,
             tuple(self.work.host),
             tuple(n.place for n in self.graph.walk()),
+            any(isinstance(s, Repeat | HostCall) for s in steps) or sum(effort(k.body) for k in program.kernels()) > LONG,
         )
 
 

@@ -45,3 +45,4 @@ class Plan:
     late: tuple[str, ...]  # buffers of results whose size is known only after the call
     host: tuple[HostWork, ...]
     places: tuple[Any, ...]  # per node number, its Place
+    long: bool  # takes so long that other Python threads should run meanwhile

@@ -18,12 +18,11 @@ from tapejit.schedule.define import Definition
 from tapejit.schedule.fuse import Before, Fuser, Item, Loop, Made, Tree, Unit, leaves, members
 from tapejit.schedule.lower import spilled
 from tapejit.schedule.strip import into_strips, wants_strips
-from tapejit.schedule.tile import work_of
+from tapejit.schedule.tile import TYPICAL, work_of
 
 WORK = 65536  # element operations below which a loop is not worth a second thread
 BLOCKS_PER_THREAD = 4
 LANES = 16  # blocks of an innermost loop are multiples of this
-TYPICAL = 1024  # a size that is not known, where alternatives are weighed
 
 
 def split(fuser: Fuser, target: Target) -> None:

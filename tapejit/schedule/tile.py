@@ -10,10 +10,13 @@ from tapejit.core.sizes import Dim
 from tapejit.core.target import Target
 from tapejit.loops import expr
 from tapejit.loops.expr import Call
+from tapejit.loops.nest import Contract, For, Stmt, While
+from tapejit.loops.walk import inside
 from tapejit.schedule.fuse import Leaf, Product, Tree
 
 PRODUCT = 1 << 20  # multiplications below which a product is not
-PANEL = 64  # rows of a product that one thread takes at a time
+TYPICAL = 1024  # a size that is not known, where alternatives are weighed
+PANEL = 64  # about how many rows of a product one thread takes at a time
 COSTLY = frozenset({"exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow", "log1p", "expm1", "softplus"})
 
 
@@ -24,11 +27,49 @@ def work_of(leaf: Leaf, tree: Tree) -> Dim:
     return sizes.product(loop.extent for loop in path) * cost
 
 
-def in_panels(p: Product, target: Target) -> bool:
-    """Whether a product is worth cutting into panels of rows for several threads."""
-    work = sizes.product([p.row[1], p.column[1], p.depth[1]])
-    if target.threads == 1 or p.batch:
-        return False
-    if sizes.is_known([p.row[1]]) and sizes.evaluate(p.row[1], {}) <= PANEL:
-        return False
-    return not sizes.is_known([work]) or sizes.evaluate(work, {}) >= PRODUCT
+def panel_rows(p: Product, target: Target) -> int:
+    """How many rows of a product one thread takes at a time; 0 if the product is to stay on one thread, or has other loops to share.
+
+    Every thread gets equally many panels, of about `PANEL` rows.
+    """
+    rows = p.row[1]
+    work = sizes.product([rows, p.column[1], p.depth[1]])
+    if target.threads == 1 or p.batch or (sizes.is_known([work]) and sizes.evaluate(work, {}) < PRODUCT):
+        return 0
+    if not isinstance(rows, int):
+        return PANEL
+    if rows <= PANEL // 2:
+        return 0
+    count = target.threads * max(1, round(rows / (target.threads * PANEL)))
+    return -(-rows // count)
+
+
+def shares_batch(p: Product, target: Target) -> bool:
+    """Whether threads share the outermost batch axis of a product."""
+    work = sizes.product([*(e for _, e in p.batch), p.row[1], p.column[1], p.depth[1]])
+    return bool(p.batch) and target.threads > 1 and not (sizes.is_known([work]) and sizes.evaluate(work, {}) < PRODUCT)
+
+
+def effort(body: tuple[Stmt, ...]) -> int:
+    """About how many nanoseconds the statements of a kernel take on one thread; sizes that are not known count as `TYPICAL`."""
+    first: dict[str, Dim] = {}
+
+    def known(d: Dim) -> int:
+        d = sizes.substitute(d, first)
+        return sizes.evaluate(d, dict.fromkeys(sizes.names(d), TYPICAL))
+
+    def of(statements: tuple[Stmt, ...]) -> float:
+        total = 0.0
+        for s in statements:
+            if isinstance(s, For):
+                first[s.index] = 0
+                total += known(s.extent) * of(s.body)
+            elif isinstance(s, Contract):
+                total += known(sizes.product([s.rows, s.columns])) * (known(s.depth) / 64 + of(s.epilogue))
+            elif isinstance(s, While):
+                total += TYPICAL * of(s.body)
+            else:
+                total += 0.3 + of(inside(s))
+        return total
+
+    return int(of(body))
