@@ -12,7 +12,7 @@ from tapejit.core.shape import TensorShape
 class TensorSpec:
     """TensorFlow's `tf.TensorSpec(shape, dtype, name)`. A string as size names it: specs that use one name demand one size."""
 
-    __slots__ = ("_dtype", "_named", "_name")
+    __slots__ = ("_dtype", "_name", "_named")
 
     def __init__(self, shape: Any, dtype: Any = dtypes.float32, name: str | None = None) -> None:
         self._dtype, self._name = dtypes.as_dtype(dtype), name

@@ -21,7 +21,7 @@ from tapejit.core.sizes import Dim
 from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Node, Value
-from tapejit.ir.names import Names, identifier
+from tapejit.ir.names import Names
 from tapejit.ir.op import Op, thread
 from tapejit.ops.broadcasting import broadcast_to
 from tapejit.ops.elementwise import full, ones_like, zeros_like
@@ -448,8 +448,9 @@ class _Traced:
 
     def _read(self, recorder: Recorder, variable: Variable) -> Value:
         tapes = (*recorder.tapes, self.name) if self.name not in recorder.tapes else recorder.tapes
-        attrs = {"cell": _cell(recorder, variable), "type": variable.cell_type()}
-        return recorder.builder.emit(structure.read, (), attrs, name=attrs["cell"], tapes=tapes, place=places.here(3))[0]
+        cell = _cell(recorder, variable)
+        attrs = {"cell": cell, "type": variable.cell_type()}
+        return recorder.builder.emit(structure.read, (), attrs, name=cell, tapes=tapes, place=places.here(3))[0]
 
 
 def _source_name(source: Any) -> str:
@@ -468,7 +469,7 @@ class _Shadow:
     def __init__(self, recorder: Recorder, outer: _Shadow | None) -> None:
         self._body = recorder.graph.body
         names = outer.at.builder.names if outer else Names()
-        self.at = Differentiator(Graph("shadow"), names, outer.at if outer else None)
+        self.at: Differentiator = Differentiator(Graph("shadow"), names, outer.at if outer else None)
         self._last: Node | None = None
 
     def follow(self) -> None:
@@ -522,7 +523,8 @@ def _one_hot(k: int, count: int, target: Any, inner: tuple[Dim, ...] | None = No
     """The output gradient that picks element `k` of `count` of the target, or with `inner` of each slice along its first axis."""
     flat = np.zeros(count, target.dtype.np)
     flat[k] = 1
-    row = EagerTensor(flat.reshape([int(d) for d in (target.dims if inner is None else inner)]))
+    dims: tuple[Any, ...] = target.dims if inner is None else inner
+    row = EagerTensor(flat.reshape([int(d) for d in dims]))
     if inner is None:
         return row
     return broadcast_to(row, shape=target.dims)

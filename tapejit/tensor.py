@@ -155,7 +155,7 @@ class EagerTensor(Tensor):
         raise AttributeError(f"'EagerTensor' object has no attribute {name!r}")
 
     def _scalar(self, to: str) -> Any:
-        if self._array.size != 1 or self._array.ndim > 0 and to == "index":
+        if self._array.size != 1 or (self._array.ndim > 0 and to == "index"):
             raise TypeError(f"only tensors with one element can be converted to a Python {to}, got shape {self.shape}")
         return self._array.item() if self._array.ndim == 0 else self._array.reshape(())[()].item()
 

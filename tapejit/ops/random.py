@@ -287,6 +287,8 @@ class RandomNormal(Draw):
     def eager(self, state: Any, *, shape: tuple[int, ...], dtype: DType) -> Any:
         size = math.prod(shape)
         words = _words(state, blocks(size, dtype))  # type: ignore[arg-type]
+        u: np.ndarray
+        t: np.ndarray
         if dtype is f64:
             wide = joined(words)
             u = (wide[:, ::2] >> np.uint64(11)).astype(np.float64) * 2.0**-53 + 2.0**-54

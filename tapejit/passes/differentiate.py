@@ -247,7 +247,7 @@ class Differentiator(Writer):
             records.append(at._as_record(node))
         sources = [at.symbol(copy.params[i]) for i in wanted]
         targets = [at.symbol(copy.results[i]) for i in given]
-        seeds = [at.symbol(Builder(out, names).parameter(f"d_{r.value.name}", r.value.type)) for r in targets]
+        seeds = [at.symbol(Builder(out, names).parameter(f"d_{r.name}", r.type)) for r in (copy.results[i] for i in given)]
         with at.at_work():
             grads = sweep(records, targets, seeds, sources, at._during)
             for source, g in zip(sources, grads, strict=True):
