@@ -456,7 +456,9 @@ class Scatter(Op):
     def kernel(self, outs: Any, ins: Any, work: Any, *, combine: str = "set") -> tuple[Stmt, ...]:
         x, ids, rows = ins
         target = work[0] if work else outs[0]
-        start = loops("z", x.dims, lambda index: (target.store(index, expr.cast(x[index], target.dtype)),), "parallel", "vector")
+        start: tuple[Stmt, ...] = ()
+        if work or x.name != outs[0].name:  # otherwise it is written over the operand
+            start = loops("z", x.dims, lambda index: (target.store(index, expr.cast(x[index], target.dtype)),), "parallel", "vector")
         return (*start, *_accumulate(target, rows, ids, len(ids.dims), x.dims[0], combine), *_narrowed(outs[0], work))
 
     def samples(self, draw: Any) -> Iterator[Any]:

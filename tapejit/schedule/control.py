@@ -6,6 +6,7 @@ iteration reads and, at its end, overwrites.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tapejit.core import dtypes
@@ -28,7 +29,7 @@ class Planner(Protocol):
     layout: Layout
     work: Any
 
-    def nested(self, graph: Graph, given: dict[str, Any], results: list[str]) -> list[Step]: ...
+    def nested(self, graph: Graph, given: dict[str, Any], results: list[str], state: Sequence[str] = ()) -> list[Step]: ...
 
     def scratch_buffer(self, name: str, type: Type) -> str: ...
 
@@ -99,8 +100,7 @@ def _while(planner: Planner, node: Node) -> list[Step]:
     after = [planner.scratch_buffer(f"next_{p.name}", p.type) for p in body.params[:carried]]
     given = [*state, *operands[carried:]]
     tested = planner.nested(test, _named(test, given), [going])
-    inner = planner.nested(body, _named(body, given), after)
-    inner += [Copy(s, n) for s, n in zip(state, after, strict=True)]
+    inner = planner.nested(body, _named(body, given), after, state)
     inner.append(_launch(planner, "count_up", [Store(count, (), Const(dtypes.int64, 1), "add")], [(count, COUNT, "inout")]))
     return [*steps, Repeat(tuple(tested), going, tuple(inner))]
 
@@ -126,8 +126,7 @@ def _scan(planner: Planner, node: Node) -> list[Step]:
         given.append(Definition(p.name, p.type, "pointwise", index, Load(p.type.dtype, buffer, (row, *index)), inline=True, extra=whole))
     given += operands[carried + scanned :]
     after = [planner.scratch_buffer(f"next_{r.name}", r.type) for r in body.results]
-    inner = planner.nested(body, _named(body, given), after)
-    inner += [Copy(s, n) for s, n in zip(state, after[:carried], strict=True)]
+    inner = planner.nested(body, _named(body, given), after, state)
     for out, new, r in zip(stacked, after[carried:], body.results[carried:], strict=True):
         inner.append(_put_row(planner, out, new, r.type, length, row, step, size_names))
     inner.append(_launch(planner, "next_step", [Store(step, (), Const(dtypes.int64, 1), "add")], [(step, COUNT, "inout")]))

@@ -6,6 +6,7 @@ constants and results stand in the table, and which Python functions the program
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +71,7 @@ class Planner:
         self.layout = Layout()
         self.assigned: dict[str, str] = {}  # cell -> value it ends up with
         self.given: list[str] | None = None  # a nested graph's results go to these buffers
+        self.state: list[str] = []  # and from there, for what a loop carries on, to these
         self.cell_buffer = {c: self.work.names.fresh(f"state_{c}") for c in graph.cells} if outer is None else {}
 
     # ------------------------------------------------------------------------------------- defining
@@ -144,11 +146,13 @@ class Planner:
         steps = self.steps()
         return self._finish(steps, self.results, self.in_place)
 
-    def nested(self, graph: Graph, given: dict[str, Any], results: list[str]) -> list[Step]:
+    def nested(self, graph: Graph, given: dict[str, Any], results: list[str], state: Sequence[str] = ()) -> list[Step]:
         """The steps of a nested graph: `given` says of each parameter which buffer it is, or how its elements are defined; the
-        results go to the buffers `results`."""
-        inner = Planner(graph, self.target, self)
-        inner.given = results
+        results go to the buffers `results`, the first of them then to `state`, the buffers of the first parameters. There they are
+        written at once where every use of what was there comes before."""
+        moving = [k for k in range(len(results)) if k >= len(state) or graph.results[k] is not graph.params[k]]
+        inner = Planner(graph.with_body(graph.body, [graph.results[k] for k in moving]), self.target, self)
+        inner.given, inner.state = [results[k] for k in moving], [state[k] for k in moving if k < len(state)]
         for p in graph.params:
             what = given[p.name]
             if isinstance(what, str):
@@ -159,7 +163,8 @@ class Planner:
                     type = what.extra.get(load.buffer) or Type(load.dtype, self.work.buffers[load.buffer].shape)
                     inner.definitions.add(Definition(load.buffer, type, "memory"))
                     inner.layout.give(load.buffer, load.buffer, type)
-        return inner.steps()
+        steps = inner.steps()
+        return steps + [Copy(s, r) for s, r, (v, _) in zip(inner.state, inner.given, inner.results, strict=False) if v not in inner.over]
 
     def steps(self) -> list[Step]:
         """Define, fuse, place, lower, order."""
@@ -182,6 +187,7 @@ class Planner:
         stored = self._stored(fuser, needed)
         hazards = Hazards(table, self.layout, self.cell_buffer, self.assigned, fuser, stored, fallible=self._fallible)
         self.in_place = hazards.in_place(set(self.definitions_of_results()))
+        self.over = {v: s for (v, _), s in zip(self.results, self.state, strict=False) if hazards.over(v, s)}
         self._place_values(fuser, stored, self.results, self.in_place)
         return self._steps(fuser, ordered(fuser, hazards.edges), stored)
 
@@ -283,7 +289,10 @@ class Planner:
         table = self.definitions.table
         home: dict[str, tuple[str, Any]] = {}
         for k, (name, _) in enumerate(results):
-            home[name] = (self.work.names.fresh(f"{name}_out"), "result") if self.given is None else (self.given[k], "arena")
+            if self.given is None:
+                home[name] = (self.work.names.fresh(f"{name}_out"), "result")
+            else:
+                home[name] = (self.over.get(name, self.given[k]), "arena")
         for cell, value in self.assigned.items():
             home[value] = (self.cell_buffer[cell], "cell") if cell in in_place else (self.work.names.fresh(f"{cell}_new"), "result")
         self.new_cell = {c: home[v][0] for c, v in self.assigned.items() if c not in in_place}
