@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tapejit.codegen.llvm_nest import INDEX, NestPrinter, Unvectorisable
+from tapejit.codegen.llvm_nest import INDEX, NestPrinter, Unvectorisable, weight
 from tapejit.codegen.llvm_scalar import REASSOCIATE
 from tapejit.codegen.llvm_text import Slot, Value, literal, register_type
 from tapejit.core import dtypes, sizes
 from tapejit.core.target import Target
 from tapejit.loops.expr import Call, Expr, Load, Var, walk
 from tapejit.loops.nest import Contract
-from tapejit.loops.scalar_math import DEFINITIONS
 from tapejit.loops.walk import expressions, linear
 
 UNROLLED_EPILOGUE = 300  # operations; beyond that the epilogue is a loop over the rows of the tile
@@ -200,8 +199,8 @@ class KernelPrinter(NestPrinter):
             self.base, self.env[s.column], self.mask, self.edge = bases[v], columns[v], masks[v], masks[v]
 
         totals = self._depth(s, rows, vectors, t.lanes, at_vector)
-        weight = sum(map(_weight, expressions(s.epilogue))) + len(s.epilogue)
-        if real is None and weight * height * vectors <= UNROLLED_EPILOGUE:
+        instructions = sum(map(weight, expressions(s.epilogue))) + len(s.epilogue)
+        if real is None and instructions * height * vectors <= UNROLLED_EPILOGUE:
             for r, row in enumerate(rows):
                 for v in range(vectors):
                     at_vector(v)
@@ -291,13 +290,3 @@ class KernelPrinter(NestPrinter):
                 self.body(s.epilogue)
 
         self.counted(index, literal(0, INDEX), real or literal(height, INDEX), line_of_tile)
-
-
-def _weight(e: Expr) -> int:
-    """About how many instructions an expression takes."""
-    own = 0
-    if isinstance(e, Call):
-        own = 20 if (e.fn, "f32") in DEFINITIONS else 1
-    elif isinstance(e, Load):
-        return 1
-    return own + sum(map(_weight, e.args)) if isinstance(e, Call) else own

@@ -18,10 +18,12 @@ from tapejit.core.target import Target
 from tapejit.loops import expr, scalar
 from tapejit.loops.expr import Call, Const, Expr, Load, Var
 from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Param, Stmt, Store, Update, While
-from tapejit.loops.walk import linear, nonnegative
+from tapejit.loops.scalar_math import DEFINITIONS
+from tapejit.loops.walk import expressions, linear, nonnegative
 
 INDEX = dtypes.int64
 SHORTEST_VECTOR = 8  # passes of a loop that is meant to become vectors
+LONG_CHAIN = 20  # instructions of a pass from which several are to be under way at once
 ERROR_OPERANDS = 6  # how many operand values an error record holds: it is (node, count, operands...) in 8-byte words
 
 
@@ -387,13 +389,22 @@ class NestPrinter(Scalars):
             self.body(s.body)
             self.env, self.counting = env, counting
             return
-        metadata = []
+        self.counted(s.index, *bounds, lambda: self.body(s.body), metadata=self._wishes(s))
+
+    def _wishes(self, s: For) -> list[str]:
+        """What LLVM should do with a loop, as metadata."""
         if s.kind == "unroll" and isinstance(s.extent, int):
-            metadata = ['!{!"llvm.loop.unroll.full"}']
-        elif s.kind == "vector" and isinstance(s.extent, int) and s.extent >= SHORTEST_VECTOR:
+            return ['!{!"llvm.loop.unroll.full"}']
+        out = []
+        if s.kind in ("vector", "parallel") and sum(map(weight, expressions(s.body))) >= LONG_CHAIN:
+            # the next passes wait behind a long chain of operations; side by side they keep the processor busy
+            lanes = self.target.vector_bits // 32
+            counts = [n for n in (4, 2) if not isinstance(s.extent, int) or s.extent % (n * lanes) == 0 or s.extent >= 8 * n * lanes]
+            out += [f'!{{!"llvm.loop.interleave.count", i32 {n}}}' for n in counts[:1]]
+        if s.kind == "vector" and isinstance(s.extent, int) and s.extent >= SHORTEST_VECTOR:
             # else LLVM unrolls it whole before it comes to vectors, and makes vectors of the loop around, with gathers
-            metadata = ['!{!"llvm.loop.unroll.disable"}', '!{!"llvm.loop.vectorize.followup_vectorized", !{!"llvm.loop.mustprogress"}}']
-        self.counted(s.index, *bounds, lambda: self.body(s.body), metadata=metadata)
+            out += ['!{!"llvm.loop.unroll.disable"}', '!{!"llvm.loop.vectorize.followup_vectorized", !{!"llvm.loop.mustprogress"}}']
+        return out
 
     def counted(
         self, index: str, start: Value, stop: Value, body: Callable[[], None], step: int = 1, metadata: list[str] | None = None
@@ -426,3 +437,13 @@ def _mangled(vector: str) -> str:
     """How an intrinsic names a storage vector: <8 x half> is v8f16."""
     count, scalar_type = vector.strip("<>").split(" x ")
     return f"v{count}" + {"float": "f32", "double": "f64", "half": "f16"}.get(scalar_type, scalar_type)
+
+
+def weight(e: Expr) -> int:
+    """About how many instructions an expression takes."""
+    own = 0
+    if isinstance(e, Call):
+        own = 20 if (e.fn, "f32") in DEFINITIONS else 1
+    elif isinstance(e, Load):
+        return 1
+    return own + sum(map(weight, e.args)) if isinstance(e, Call) else own
