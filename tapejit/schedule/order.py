@@ -15,7 +15,7 @@ from tapejit.loops import expr
 from tapejit.loops.expr import Load
 from tapejit.ops.gathering import scatter
 from tapejit.schedule.define import Definition
-from tapejit.schedule.fuse import Fuser, Item, Leaf, Product, Single, Tree, Unit, leaves, members
+from tapejit.schedule.fuse import Fuser, Item, Leaf, Product, Single, Unit, leaves, members
 from tapejit.schedule.lower import Layout
 
 

@@ -456,6 +456,41 @@ def test_prints_in_a_loop(capsys):
     assert capsys.readouterr().err == "step 0\nstep 1\n"
 
 
+UPDATES = {
+    "swapped": lambda a, b: (b, a),
+    "swapped and scaled": lambda a, b: (b * 2.0, a * 0.5),
+    "shifted": lambda a, b: (b, a + b),
+    "both of both": lambda a, b: (a * b, a + b),
+    "turned round": lambda a, b: (a[::-1], b[::-1] + a),
+    "rolled": lambda a, b: (tf.roll(a, 1, 0) + b, tf.roll(b, 1, 1)),
+    "transposed": lambda a, b: (tf.transpose(a), tf.transpose(b) + a),
+    "normed": lambda a, b: (a / tf.reduce_sum(a * a), b - tf.reduce_mean(b, 0)),
+    "multiplied": lambda a, b: (tf.matmul(a, b) * 0.1, a),
+    "multiplied by itself": lambda a, b: (tf.matmul(a, a) * 0.1, b),
+    "summed up": lambda a, b: (tf.cumsum(a) * 0.3, tf.cumsum(b, reverse=True) * 0.3),
+    "rows of each other": lambda a, b: (tf.concat([b[1:], a[:1]], 0), tf.concat([a[2:], b[:2]], 0)),
+    "scattered": lambda a, b: (tf.tensor_scatter_nd_update(a, [[1]], b[:1]), tf.tensor_scatter_nd_add(b, [[0], [2]], a[:2])),
+    "scattered rows of its own": lambda a, b: (tf.tensor_scatter_nd_update(a, [[1]], a[2:] + b[:1]), b * a),
+    "gathered": lambda a, b: (tf.gather(a, [2, 0, 1]) + b, tf.gather(b, [1, 1, 0])),
+    "unchanged": lambda a, b: (a, a - b),
+}
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_what_is_carried_is_not_overwritten_too_early(name):
+    random = np.random.default_rng(3)
+    a, b = (tf.constant(random.normal(size=(3, 3))) for _ in range(2))
+    step = UPDATES[name]
+    same(lambda a, b: tf.while_loop(lambda i, a, b: i < 5, lambda i, a, b: (i + 1, *step(a, b)), (0, a, b)), a, b)
+
+    def scanned(a, b):
+        return tf.scan(lambda s, r: step(s[0] + r, s[1]), a, initializer=(a, b)), tf.foldl(
+            lambda s, r: step(s[0], s[1] * r), b, initializer=(b, a)
+        )
+
+    same(scanned, a, b)
+
+
 # ---------------------------------------------------------------------------------------------- TensorArrays
 def fibonacci(n):
     made = tf.TensorArray(tf.int32, size=0, dynamic_size=True, clear_after_read=False).write(0, 1).write(1, 1)
