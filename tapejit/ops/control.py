@@ -26,11 +26,12 @@ from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.builder import Builder
-from tapejit.ir.graph import Graph
+from tapejit.ir.graph import Graph, Value
 from tapejit.ir.op import Op, register, thread
 from tapejit.ir.structure import attribute_dims
 from tapejit.loops.expr import Expr
 from tapejit.ops.elementwise import add, zeros_like
+from tapejit.ops.gathering import scatter, segment
 
 
 def _same(what: str, given: tuple[Type, ...] | list[Type], expected: tuple[Type, ...] | list[Type]) -> None:
@@ -189,7 +190,7 @@ class Scan(Nesting):
         totals = Builder(step, derive.builder.names)
         sums = [totals.parameter(f"sum_{p[i].name}", p[i].type) for i in to_captures]
         d_back, d_captures, d_rows = _cut(step.results, len(back), len(to_captures))
-        d_captures = [totals.emit(add, (s, d))[0] for s, d in zip(sums, d_captures, strict=True)]
+        d_captures = [_summed(totals, s, d) for s, d in zip(sums, d_captures, strict=True)]
         body_back = replace(
             step,
             params=[*(seeds[i] for i in back), *sums, *p[: carried + scanned], *(seeds[i] for i in given if i >= carried), *p[carried + scanned : len(operands)]],
@@ -211,6 +212,15 @@ class Scan(Nesting):
             return [z[at[id(p)]] for p in body.params[:carried]]
         again = keeping_starts(thread.recorder.copy(body), carried)
         return list(scan(*operands, body=again, carried=carried, **attrs)[len(body.results) :])
+
+
+def _summed(builder: Builder, total: Value, part: Value) -> Value:
+    """`total + part`; where `part` is but a few rows, they alone are added."""
+    node = next((n for n in builder.graph.body if part in n.outs), None)
+    if node is not None and node.op is segment and node.attrs.get("combine", "add") == "add":
+        rows, ids = node.args
+        return builder.emit(scatter, (total, ids, rows), {"combine": "add"}, place=node.place)[0]
+    return builder.emit(add, (total, part))[0]
 
 
 def keeping_starts(body: Graph, carried: int) -> Graph:

@@ -88,6 +88,15 @@ def array_loop(rows, m):
     return tf.while_loop(lambda i, h, a: i < 4, body, [0, tf.ones([3], tf.float64), made])[2].stack()
 
 
+def indexed(rows, m):
+    def body(i, h, seen):
+        r = rows[i]
+        return i + 1, tf.tanh(tf.linalg.matvec(m, h) + r * rows[3 - i, 0]), seen + tf.gather(rows, [0, i], axis=0) * r
+
+    _, h, seen = tf.while_loop(lambda i, h, s: i < 4, body, [0, tf.ones([3], tf.float64), tf.zeros([2, 3], tf.float64)])
+    return h, seen
+
+
 def growing_array(x):
     made = tf.TensorArray(tf.float64, size=0, dynamic_size=True)
 
@@ -124,6 +133,7 @@ GRADIENTS = {
     "map of a pair": (lambda r, s: tf.map_fn(lambda p: p[0] * tf.sin(p[1]), (r, s), fn_output_signature=tf.float64), ROWS, ROWS + 1),
     "vectorized map": (lambda r: tf.vectorized_map(lambda x: tf.reduce_sum(tf.exp(x)) * x, r), ROWS),
     "array": (array_loop, ROWS, M),
+    "indexed": (indexed, ROWS, M),
     "growing array": (growing_array, X),
     "switch": (lambda x: tf.switch_case(tf.cast(tf.reduce_sum(x) * 2.0, tf.int32), [lambda: x, lambda: x * x, lambda: tf.sin(x)]), X),
     "case": (lambda x: tf.case([(x[0] > 1.0, lambda: -x), (x[2] > 1.0, lambda: x**3)], default=lambda: tf.sqrt(x)), X),
