@@ -67,7 +67,7 @@ class HostPrinter(Scalars):
             elif b.home != "arena":
                 self.addresses[b.name] = out.let(f"load ptr, ptr {self._slot(b.name)}, align 8", symbol(b.name))
         if "arena" in self.slots:
-            self.addresses[""] = out.let(f"load ptr, ptr {self._slot('arena')}, align 64", "arena")
+            self.addresses[""] = out.let(f"load ptr, ptr {self._slot('arena')}, align 8", "arena")
         for b in self.program.buffers.values():
             if b.home == "arena" and self._ready(b.offset):
                 self._place(b)

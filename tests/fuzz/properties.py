@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from tapejit.core import sizes
 from tapejit.ir import structure
+from tapejit.ir.grammar import bindings
 from tapejit.ir.graph import Graph, Value, substituted
 from tapejit.ir.parser import parse
 from tapejit.ir.printer import text
@@ -184,19 +186,21 @@ def _tidy(graph: Graph, setting: Setting) -> tuple[Graph, Setting]:
         s.removeprefix("state.") for n in graph.walk() if n.op is structure.gradient for s in n.attrs["sources"] if isinstance(s, str)
     }
     consts = {n.attrs["const"] for n in graph.walk() if n.op is structure.const}
-    params = [p for p in graph.params if id(p) in used]
-    kept = _declared(
-        replace(graph, params=params),
-        {c: t for c, t in graph.cells.items() if c in cells},
-        {c: t for c, t in graph.consts.items() if c in consts},
-    )
-    with suppress(Exception):  # a parameter may be what a size is known from
-        verify(kept)
-        return kept, Setting(
-            {p.name: setting.args[p.name] for p in params},
-            {c: setting.cells[c] for c in kept.cells},
-            {c: setting.consts[c] for c in kept.consts},
-        )
+    cells_kept = {c: t for c, t in graph.cells.items() if c in cells}
+    consts_kept = {c: t for c, t in graph.consts.items() if c in consts}
+    for needed in (set(), {id(p) for p in graph.params if any(str(d).isidentifier() for d in p.type.shape)}):
+        params = [p for p in graph.params if id(p) in used | needed]
+        kept = _declared(replace(graph, params=params), cells_kept, consts_kept)
+        bound = {b.name for b in bindings(kept)} | {n.out.name for n in kept.walk() if n.op.binds_size}
+        if needed == set():
+            kept.guards = [g for g in kept.guards if sizes.names(g[0]) | sizes.names(g[1]) <= bound]
+        spoken = {n for v in meaning.values(kept) for d in v.type.shape for n in sizes.names(d)}
+        with suppress(Exception):
+            if spoken <= bound:
+                verify(kept)
+                return kept, Setting(
+                    {p.name: setting.args[p.name] for p in params}, {c: setting.cells[c] for c in kept.cells}, {c: setting.consts[c] for c in kept.consts}
+                )
     return graph, setting
 
 
