@@ -96,7 +96,11 @@ class Cond(Nesting):
         if not wanted:
             return (None,) * (1 + len(captures))
         parts = cond(
-            pred, *captures, *(gs[i] for i in given), then=derive.backward(then, wanted, given), otherwise=derive.backward(otherwise, wanted, given)
+            pred,
+            *captures,
+            *(gs[i] for i in given),
+            then=derive.backward(then, wanted, given),
+            otherwise=derive.backward(otherwise, wanted, given),
         )
         of = dict(zip(wanted, parts, strict=True))
         return (None, *(of.get(i) for i in range(len(captures))))
@@ -193,7 +197,13 @@ class Scan(Nesting):
         d_captures = [_summed(totals, s, d) for s, d in zip(sums, d_captures, strict=True)]
         body_back = replace(
             step,
-            params=[*(seeds[i] for i in back), *sums, *p[: carried + scanned], *(seeds[i] for i in given if i >= carried), *p[carried + scanned : len(operands)]],
+            params=[
+                *(seeds[i] for i in back),
+                *sums,
+                *p[: carried + scanned],
+                *(seeds[i] for i in given if i >= carried),
+                *p[carried + scanned : len(operands)],
+            ],
             results=[*d_back, *d_captures, *d_rows],
         )
         stacked = [gs[i] for i in given if i >= carried]
@@ -280,7 +290,9 @@ class CustomGradient(Nesting):
     def interpret(self, node: Any, env: Any, run: Any) -> Any:
         return tuple(env[a] for a in node.args[: node.attrs["results"]])
 
-    def vjp(self, g: Any, z: Any, *operands: Any, backward: Graph, results: int, inputs: int, none: tuple[int, ...] = ()) -> tuple[Any, ...]:
+    def vjp(
+        self, g: Any, z: Any, *operands: Any, backward: Graph, results: int, inputs: int, none: tuple[int, ...] = ()
+    ) -> tuple[Any, ...]:
         gs = [zeros_like(x) if d is None else d for d, x in zip(_listed(g), operands, strict=False)]
         parts = iter(thread.recorder.inline(backward, [*gs, *operands[results + inputs :]]))
         of_inputs = [None if i in none else next(parts) for i in range(inputs)]
