@@ -16,7 +16,7 @@ from tapejit.codegen.llvm_scalar import REASSOCIATE
 from tapejit.codegen.llvm_text import Slot, Value, literal, register_type
 from tapejit.core import dtypes, sizes
 from tapejit.core.target import Target
-from tapejit.loops.expr import Call, Expr, Load, Var, walk
+from tapejit.loops.expr import Expr, Load, Var, walk
 from tapejit.loops.nest import Contract
 from tapejit.loops.walk import expressions, linear
 

@@ -106,6 +106,8 @@ class Definitions:
     def __init__(self, fresh: Iterator[int] | None = None) -> None:
         self.table: dict[str, Definition] = {}
         self.fresh = fresh if fresh is not None else itertools.count()
+        self.found: dict[str, str] = {}  # what a value is, in words -> the first value that is that
+        self.same: dict[str, str] = {}  # value -> the earlier one that it equals, element by element
 
     def variable(self, base: str = "i") -> str:
         """A loop variable that no other expression uses."""
@@ -136,7 +138,8 @@ class Definitions:
         native = all(t.dtype.kind != "c" for t in types) and node.op.native(*(a.type for a in node.args), **node.attrs)
         place = str(node.place) if node.place else ""
         if node.op.view and isinstance(node.args[0], Value) and not _same_but_ones(node.args[0].type.shape, node.out.type.shape):
-            self.add(Definition(node.out.name, node.out.type, "memory", node=node, operands=(node.args[0].name,), alias_of=node.args[0].name))
+            whole = self.same.get(node.args[0].name, node.args[0].name)
+            self.add(Definition(node.out.name, node.out.type, "memory", node=node, operands=(whole,), alias_of=whole))
             return
         if native and node.op.at is not None and len(node.outs) == 1:
             out = node.out
@@ -160,6 +163,18 @@ class Definitions:
         element = self._without_reductions(name, element, index, type, node, place)
         d = self.add(Definition(name, type, "pointwise", index, element, node=node, place=place))
         d.inline = is_rearrangement(element)
+        self._seen_before(d)
+
+    def _seen_before(self, d: Definition) -> None:
+        """Make `d` another name of an earlier value that is computed in the same way, if there is one."""
+        if d.inline or d.element is None:
+            return
+        numbered = {v: Var(dtypes.int64, f"[{k}]") for k, (v, _) in enumerate([*d.axes, *d.reduced])}
+        words = repr((d.type, d.combine, [e for _, e in d.reduced], expr.substitute(d.element, numbered)))  # tells 0.0 from -0.0
+        first = self.found.setdefault(words, d.name)
+        if first != d.name:
+            self.same[d.name] = first
+            d.kind, d.element, d.combine, d.reduced, d.inline = "pointwise", Load(d.element.dtype, first, d.index), "", (), True
 
     def _reduce(self, name: str, type: Type, index: tuple[Expr, ...], e: Reduce, node: Node, place: str) -> None:
         renamed: dict[str, Expr] = {}
@@ -173,7 +188,7 @@ class Definitions:
                 reduced.append((fresh, d))
         body = expr.substitute(e.body, renamed)
         if reduced:
-            self.add(Definition(name, type, "reduce", index, body, e.combine, tuple(reduced), node=node, place=place))
+            self._seen_before(self.add(Definition(name, type, "reduce", index, body, e.combine, tuple(reduced), node=node, place=place)))
         else:  # a sum over axes of size 1 is the element itself
             d2 = self.add(Definition(name, type, "pointwise", index, body, node=node, place=place))
             d2.inline = is_rearrangement(body)
