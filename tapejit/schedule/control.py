@@ -120,28 +120,40 @@ def _scan(planner: Planner, node: Node) -> list[Step]:
     size_names = tuple(sorted({x.name for x in expr.walk(total) if isinstance(x, Var)}))
     test = _launch(planner, "more_steps", [Store(going, (), at < total)], [(step, COUNT, "in"), (going, Type(dtypes.bool_), "out")], size_names)
     given: list[Any] = list(state)
+    slices: list[Step] = []
     for p, buffer in zip(body.params[carried : carried + scanned], operands[carried : carried + scanned], strict=True):
+        if p.type.dtype.kind == "c":  # kernels know no complex numbers but as pairs, so the slice is copied whole
+            given.append(planner.scratch_buffer(p.name, p.type))
+            slices.append(_move_row(planner, buffer, given[-1], p.type, length, row, step, size_names, put=False))
+            continue
         index = planner.definitions.index(p.type.shape)
         whole = {buffer: p.type.with_shape((length, *p.type.shape))}
         given.append(Definition(p.name, p.type, "pointwise", index, Load(p.type.dtype, buffer, (row, *index)), inline=True, extra=whole))
     given += operands[carried + scanned :]
     after = [planner.scratch_buffer(f"next_{r.name}", r.type) for r in body.results]
-    inner = planner.nested(body, _named(body, given), after, state)
+    inner = slices + planner.nested(body, _named(body, given), after, state)
     for out, new, r in zip(stacked, after[carried:], body.results[carried:], strict=True):
-        inner.append(_put_row(planner, out, new, r.type, length, row, step, size_names))
+        inner.append(_move_row(planner, out, new, r.type, length, row, step, size_names, put=True))
     inner.append(_launch(planner, "next_step", [Store(step, (), Const(dtypes.int64, 1), "add")], [(step, COUNT, "inout")]))
     return [*steps, Repeat((test,), going, tuple(inner))]
 
 
-def _put_row(planner: Planner, out: str, new: str, type: Type, length: Dim, row: Expr, step: str, size_names: tuple[str, ...]) -> Step:
-    """`out[row] = new`."""
+def _move_row(
+    planner: Planner, rows: str, one: str, type: Type, length: Dim, row: Expr, step: str, size_names: tuple[str, ...], *, put: bool
+) -> Step:
+    """`rows[row] = one` with `put`, else `one = rows[row]`. Complex numbers move as pairs of floats."""
+    if type.dtype.kind == "c":
+        type = Type(type.dtype.real_dtype, (*type.shape, 2))
     index = planner.definitions.index(type.shape)
-    body: Stmt = Store(out, (row, *index), Load(type.dtype, new, index))
+    there, here = (row, *index), index
+    body: Stmt = Store(rows, there, Load(type.dtype, one, here)) if put else Store(one, here, Load(type.dtype, rows, there))
     for i, d in reversed(list(zip(index, type.shape, strict=True))):
         if isinstance(i, Var):
             body = For(i.name, d, "serial", (body,))
     named = {n for d in type.shape for n in _names(d)} | set(size_names)
-    return _launch(planner, "put_row", [body], [(new, type, "in"), (step, COUNT, "in"), (out, type.with_shape((length, *type.shape)), "out")], tuple(sorted(named)))
+    whole = type.with_shape((length, *type.shape))
+    params = [(one, type, "in" if put else "out"), (step, COUNT, "in"), (rows, whole, "out" if put else "in")]
+    return _launch(planner, "put_row" if put else "take_row", [body], params, tuple(sorted(named)))
 
 
 def _names(d: Dim) -> set[str]:
