@@ -119,7 +119,11 @@ class GradientTape:
     def watch(self, tensor: Any) -> None:
         """Follow a tensor or variable, or a nested structure of them, from here on. ValueError for anything else."""
         if not self._entered:
-            raise AttributeError(places.with_place("tape.watch before the tape is entered has nothing to record; call it inside `with tf.GradientTape() as tape:`"))
+            raise AttributeError(
+                places.with_place(
+                    "tape.watch before the tape is entered has nothing to record; call it inside `with tf.GradientTape() as tape:`"
+                )
+            )
         for x in _flatten(tensor):
             if isinstance(x, Variable):
                 self._warn_unless_float(x)
@@ -133,7 +137,9 @@ class GradientTape:
                 elif self._traced is not None:
                     self._traced.watch(x)
             else:
-                raise ValueError(places.with_place(f"Passed in object {x} of type {type(x).__name__!r}, not tf.Tensor or tf.Variable or ExtensionType."))
+                raise ValueError(
+                    places.with_place(f"Passed in object {x} of type {type(x).__name__!r}, not tf.Tensor or tf.Variable or ExtensionType.")
+                )
 
     def _warn_unless_float(self, x: Any) -> None:
         global _integers_watched
@@ -169,7 +175,9 @@ class GradientTape:
         return tuple(self._watched_variables.values())
 
     # --------------------------------------------------------------------------------- derivatives
-    def gradient(self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: Any = UnconnectedGradients.NONE) -> Any:
+    def gradient(
+        self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: Any = UnconnectedGradients.NONE
+    ) -> Any:
         """Gradients of the sum of all elements of all targets, one per source, in the structure of `sources`.
 
         A source's gradient has its shape and dtype (for a variable read by `tf.gather` it may be `IndexedSlices`). None, or zeros if so asked,
@@ -215,7 +223,9 @@ class GradientTape:
         count = sizes.product(dims)
         if not isinstance(count, int):
             raise NotImplementedError(
-                places.with_place(f"tape.jacobian of a target whose size is open ({', '.join(map(str, dims))}); fix its sizes with tf.ensure_shape or input_signature")
+                places.with_place(
+                    f"tape.jacobian of a target whose size is open ({', '.join(map(str, dims))}); fix its sizes with tf.ensure_shape or input_signature"
+                )
             )
         rows = [self._find([head], [_one_hot(k, count, head)], listed) for k in range(count)]
         found: list[Any] = []
@@ -258,13 +268,19 @@ class GradientTape:
                 raise ValueError(places.with_place(f"Shape {_shown(x.dims)} must have rank at least 2"))
         if isinstance(head.dims[0], int) and isinstance(s.dims[0], int) and head.dims[0] != s.dims[0]:
             raise ValueError(
-                places.with_place(f"Need first dimension of target shape ({_shown(head.dims)}) and source shape ({_shown(s.dims)}) to match.")
+                places.with_place(
+                    f"Need first dimension of target shape ({_shown(head.dims)}) and source shape ({_shown(s.dims)}) to match."
+                )
             )
         self._leave("batch_jacobian")
         batch, inner = head.dims[0], head.dims[1:]
         count = sizes.product(inner)
         if not isinstance(count, int):
-            raise NotImplementedError(places.with_place(f"tape.batch_jacobian of a target with open inner sizes {_shown(head.dims)}; only the first size may be open"))
+            raise NotImplementedError(
+                places.with_place(
+                    f"tape.batch_jacobian of a target with open inner sizes {_shown(head.dims)}; only the first size may be open"
+                )
+            )
         rows: list[Any] = []
         for k in range(count):
             (g,) = self._find([head], [_one_hot(k, count, head, inner)], [s])
@@ -287,7 +303,9 @@ class GradientTape:
         """A tape that is asked inside its context stops recording, unless it is persistent."""
         if self._recording:
             if self._persistent:
-                _warn_once(f"Calling GradientTape.{method} on a persistent tape inside its context is significantly less efficient than calling it outside the context.")
+                _warn_once(
+                    f"Calling GradientTape.{method} on a persistent tape inside its context is significantly less efficient than calling it outside the context."
+                )
             else:
                 self._stop()
         self._used = True
@@ -308,7 +326,9 @@ class GradientTape:
         for x in out:
             if not isinstance(x, Tensor | Variable):
                 raise TypeError(
-                    places.with_place(f"tape.gradient: every element of `{what}` must be a tf.Tensor or tf.Variable, got {x!r} of type {type(x).__name__}")
+                    places.with_place(
+                        f"tape.gradient: every element of `{what}` must be a tf.Tensor or tf.Variable, got {x!r} of type {type(x).__name__}"
+                    )
                 )
             if isinstance(x, SymbolicTensor) and thread.recorder is None:
                 x.carry_out(structure.gradient, (), {})
@@ -326,15 +346,23 @@ class GradientTape:
         if len(targets) == 1 and len(given) != 1 and not any(isinstance(g, Tensor | Variable) for g in given):
             given = [output_gradients]  # the elements of one gradient as a list of numbers
         if len(given) != len(targets):
-            raise ValueError(places.with_place(f"tape.gradient: {len(targets)} targets need {len(targets)} output_gradients, got {len(given)}"))
+            raise ValueError(
+                places.with_place(f"tape.gradient: {len(targets)} targets need {len(targets)} output_gradients, got {len(given)}")
+            )
         seeds = []
         for k, (t, g) in enumerate(zip(targets, given, strict=True)):
             g = None if g is None else convert_to_tensor(g) if hasattr(g, "dims") else convert_to_tensor(g, t.dtype)
             if g is not None:
                 if g.dtype is not t.dtype:
-                    raise ValueError(places.with_place(f"tape.gradient: output gradient {k} has dtype {g.dtype.name}, its target {t.dtype.name}"))
-                if len(g.dims) != len(t.dims) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(g.dims, t.dims, strict=True)):
-                    raise ValueError(places.with_place(f"tape.gradient: output gradient {k} has shape {_shown(g.dims)}, its target {_shown(t.dims)}"))
+                    raise ValueError(
+                        places.with_place(f"tape.gradient: output gradient {k} has dtype {g.dtype.name}, its target {t.dtype.name}")
+                    )
+                if len(g.dims) != len(t.dims) or any(
+                    isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(g.dims, t.dims, strict=True)
+                ):
+                    raise ValueError(
+                        places.with_place(f"tape.gradient: output gradient {k} has shape {_shown(g.dims)}, its target {_shown(t.dims)}")
+                    )
             seeds.append(g)
         return seeds
 
@@ -343,7 +371,9 @@ class GradientTape:
         recorder = thread.recorder
         if recorder is not None:
             if self._traced is None:
-                raise RuntimeError(places.with_place("this tape recorded nothing of the function being traced: enter it inside the function"))
+                raise RuntimeError(
+                    places.with_place("this tape recorded nothing of the function being traced: enter it inside the function")
+                )
             return self._traced.gradient(recorder, targets, seeds, sources)
         # a variable as a target or source stands for every value it had when it was read on this tape
         expanded: list[Any] = []
@@ -359,7 +389,10 @@ class GradientTape:
         heads = [(t._value if isinstance(t, Variable) else t) for t in targets]
         given = [ones_like(t) if g is None else g for t, g in zip(heads, seeds, strict=True)]
         read = frozenset(  # what variables were read as: their gradients may stay sparse
-            id(v) for s, (start, count) in zip(sources, spans, strict=True) if isinstance(s, Variable) for v in expanded[start : start + count]
+            id(v)
+            for s, (start, count) in zip(sources, spans, strict=True)
+            if isinstance(s, Variable)
+            for v in expanded[start : start + count]
         )
         grads = sweep(self._records, heads, given, expanded, sparse=(read, IndexedSlices))
         out = []

@@ -68,6 +68,7 @@ class Differentiator(Writer):
         self._recorded: dict[str, _Tape] = {k: t.copy() for k, t in outer._recorded.items()} if outer else {}
         self._seen_by: tuple[str, ...] = ()  # the tapes that see the lines being written
         self._adjoints: dict[str, Value] = {}  # which value is called d_<name>
+        self._steps: dict[str, tuple[Value, str]] = {}  # by name, what was written on the way to an adjoint, and the adjoint's name
         self._fresh: set[int] = set()  # values that the sweep at work has made and that have no name of the user's yet
         if outer is not None:
             self._symbols = outer._symbols
@@ -123,6 +124,8 @@ class Differentiator(Writer):
 
     def _wrote(self, node: Node) -> None:
         self._fresh.update(id(o) for o in node.outs)
+        if self.base and len(node.outs) == 1:
+            self._steps[node.out.name] = node.out, self.base
         self._last = node
         self._record(node, self._seen_by)
 
@@ -161,9 +164,7 @@ class Differentiator(Writer):
         self.place, self._seen_by = node.place, node.tapes
         self._fresh = set()
         with self.at_work():
-            seeds = [
-                operands[s] if s is not None else self._ones(t) for t, s in zip(operands[:count], attrs["seeds"], strict=True)
-            ]
+            seeds = [operands[s] if s is not None else self._ones(t) for t, s in zip(operands[:count], attrs["seeds"], strict=True)]
             grads = iter(sweep(list(tape.records), operands[:count], seeds, [s for group in groups for s in group], self._during))
             for out, group in zip(node.outs, groups, strict=True):
                 self.place, self.base = node.place, out.name
@@ -174,7 +175,7 @@ class Differentiator(Writer):
                 if total is None:
                     total = zeros_like(self.symbol(out))
                 self.now[id(out)] = self._called(total.value, out.name)
-        self.place, self._seen_by, self.base, self._adjoints = None, (), "", {}
+        self.place, self._seen_by, self.base, self._adjoints, self._steps = None, (), "", {}, {}
 
     def _ones(self, target: Symbol) -> Symbol:
         if not target.dtype.differentiable:
@@ -220,12 +221,17 @@ class Differentiator(Writer):
         if earlier is not None:  # what was the adjoint is now a part of it
             earlier.name, new.name = new.name, earlier.name
             self._adjoints[base] = new
-        elif (free := names.fresh(base)) == base:
-            names.give_back(new.name)
-            new.name = base
-            self._adjoints[base] = new
-        else:
+            return
+        taken = self._steps.get(base)
+        if taken is not None and taken[0].name == base:  # a step of another adjoint has the name; it takes the next number of its own
+            taken[0].name = names.step(taken[1])
+            names.give_back(base)
+        elif (free := names.fresh(base)) != base:
             names.give_back(free)
+            return
+        names.give_back(new.name)
+        new.name = names.take(base)
+        self._adjoints[base] = new
 
     _last: Node | None = None
 

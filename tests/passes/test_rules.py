@@ -24,7 +24,13 @@ SPECIAL = {
     "b": [False, True],
     "c": [0j, 1 + 2j, complex(-1, 0.0), complex(0, -3), complex("nan"), complex("inf")],
 }
-DTYPES = {"f": (dtypes.float32, dtypes.float64), "i": (dtypes.int32, dtypes.int64), "u": (dtypes.uint8,), "b": (dtypes.bool_,), "c": (dtypes.complex64,)}
+DTYPES = {
+    "f": (dtypes.float32, dtypes.float64),
+    "i": (dtypes.int32, dtypes.int64),
+    "u": (dtypes.uint8,),
+    "b": (dtypes.bool_,),
+    "c": (dtypes.complex64,),
+}
 BY_NAME: dict[str, Rule] = {rule.name: rule for listed in rules().values() for rule in listed}
 CASES = [(name, dtype) for name, (kinds, _) in RULES.items() for kind in kinds for dtype in DTYPES[kind]]
 
@@ -48,7 +54,9 @@ def bits(x: np.ndarray) -> np.ndarray:
 def samples(rule: Rule, dtype: DType) -> dict[str, np.ndarray]:
     """All pairs of special values for the variables; `c` is a condition."""
     names = sorted(rule.left.variables())
-    special = np.array([v for v in SPECIAL[dtype.kind] if dtype.kind not in "iu" or np.iinfo(dtype.np).min <= v <= np.iinfo(dtype.np).max]).astype(dtype.np)
+    special = np.array(
+        [v for v in SPECIAL[dtype.kind] if dtype.kind not in "iu" or np.iinfo(dtype.np).min <= v <= np.iinfo(dtype.np).max]
+    ).astype(dtype.np)
     rest = [n for n in names if n != "c" or dtype.kind == "b"]
     grids = np.meshgrid(*([special] * len(rest)), indexing="ij")
     env = {n: g.ravel() for n, g in zip(rest, grids, strict=True)}
@@ -101,7 +109,9 @@ def test_commutative_ops_commute() -> None:
             special = np.array([v for v in SPECIAL[kind] if kind not in "iu" or v < 128]).astype(dtype.np)
             x, y = (g.ravel() for g in np.meshgrid(special, special))
             with np.errstate(all="ignore"):
-                np.testing.assert_array_equal(bits(np.asarray(OPS[name].eager(x, y))), bits(np.asarray(OPS[name].eager(y, x))), err_msg=name)
+                np.testing.assert_array_equal(
+                    bits(np.asarray(OPS[name].eager(x, y))), bits(np.asarray(OPS[name].eager(y, x))), err_msg=name
+                )
 
 
 def test_unsound_rules_are_not_there() -> None:
