@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tapejit.ir.graph import Graph, Node, Operand, Value, substituted
+from tapejit.ir import structure
+from tapejit.ir.graph import Graph, Literal, Node, Operand, Value, substituted
 from tapejit.ir.names import Names
 from tapejit.ops import control
 from tapejit.ops.elementwise import stop_gradient
@@ -43,12 +44,14 @@ def _inlined(graph: Graph, names: Names, became: dict[int, Operand]) -> Graph:
                 lines = [copier.node(n) for n in called.body]
                 pending.extend(reversed(lines))
                 stand = [copier.operand(r) for r in called.results]
-                became.update((id(o), s) for o, s in zip(node.outs, stand, strict=True))
-                continue
-            stand = args[: len(node.outs)] if node.op is control.custom_gradient else [args[_STAND_FOR[node.op]]]
-            if all(isinstance(s, Value) for s in stand):
-                became.update((id(o), s) for o, s in zip(node.outs, stand, strict=True))
-                continue
+            else:
+                stand = args[: len(node.outs)] if node.op is control.custom_gradient else [args[_STAND_FOR[node.op]]]
+            for o, s in zip(node.outs, stand, strict=True):
+                if isinstance(s, Literal):  # a result has to stay a value
+                    body.append(Node(structure.constant, (), {"value": s.value, "dtype": s.dtype}, (o,), node.place))
+                else:
+                    became[id(o)] = s
+            continue
         graphs = {k: _inlined(a, names, became) for k, a in node.attrs.items() if isinstance(a, Graph)}
         body.append(substituted(replace(node, attrs=node.attrs | graphs) if graphs else node, now))
     results = []

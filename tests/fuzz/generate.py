@@ -52,6 +52,7 @@ DTYPES = (
 CHECKED_BEFORE = {  # ops whose indices another line has checked
     "pick": lambda x, index, attrs: ((index >= 0) & (index < x.shape[-1])).all(),
     "gather": lambda x, index, attrs: ((index >= 0) & (index < x.shape[attrs.get("axis", 0)])).all(),
+    "pool_put": lambda g, where, attrs: where.shape == g.shape,
     "place": lambda x, index, attrs: ((index >= 0) & (index < 3)).all(),
 }
 for _k in range(1, 5):  # Python functions that graphs call back; a graph uses each at most once
@@ -331,7 +332,7 @@ class Generator:
             types = [Type(dtypes.as_dtype(x.dtype), tuple(renamed.get(d, d) for d in x.shape)) for x in xs]
             if renamed:
                 attrs = {k: _renamed(v, renamed, rng) if k in speaks_of_sizes(op) else v for k, v in attrs.items()}
-            args = tuple(self.operand(scope, x, t, reuse=attempt < 3) for x, t in zip(xs, types, strict=True))
+            args = tuple(self.operand(scope, x, t, reuse=attempt < 3 and not (name in CHECKED_BEFORE and scope.outer)) for x, t in zip(xs, types, strict=True))
             if name in CHECKED_BEFORE and not CHECKED_BEFORE[name](*(scope.array(a) for a in args), attrs):
                 continue
             outs = self.emit(scope, op, args, attrs)
