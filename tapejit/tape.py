@@ -16,17 +16,21 @@ from typing import Any
 import numpy as np
 import optree
 
-from tapejit.core import places, sizes
+from tapejit.core import dtypes, places, sizes
 from tapejit.core.sizes import Dim
+from tapejit.core.types import Type
 from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir import structure
+from tapejit.ir.builder import number
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names
 from tapejit.ir.op import Op, thread
+from tapejit.ops import control
 from tapejit.ops.broadcasting import broadcast_to
-from tapejit.ops.elementwise import full, ones_like, zeros_like
+from tapejit.ops.creation import iota
+from tapejit.ops.elementwise import cast, equal, full, ones_like, zeros_like
 from tapejit.ops.joining import stack
-from tapejit.ops.shapes import reshape
+from tapejit.ops.shapes import reshape, transpose
 from tapejit.passes.differentiate import Differentiator
 from tapejit.record.recorder import Recorder, SymbolicTensor
 from tapejit.record.source import name_at
@@ -35,6 +39,7 @@ from tapejit.tensor import EagerTensor, GraphTensor, Tensor, convert_to_tensor
 from tapejit.variable import Variable
 
 _log = logging.getLogger("tapejit")
+_UNROLLED = 16  # a traced jacobian of more elements is a loop
 
 
 class UnconnectedGradients(Enum):
@@ -219,25 +224,11 @@ class GradientTape:
         (head,) = self._checked_single(target, "jacobian")
         listed = self._checked(sources, "sources")
         self._leave("jacobian")
-        dims = head.dims
-        count = sizes.product(dims)
-        if not isinstance(count, int):
-            raise NotImplementedError(
-                places.with_place(
-                    f"tape.jacobian of a target whose size is open ({', '.join(map(str, dims))}); fix its sizes with tf.ensure_shape or input_signature"
-                )
-            )
-        rows = [self._find([head], [_one_hot(k, count, head)], listed) for k in range(count)]
-        found: list[Any] = []
-        for k, s in enumerate(listed):
-            parts = [row[k] for row in rows]
-            if count and any(p is not None for p in parts):
-                parts = [zeros_like(_value(s)) if p is None else _dense(p) for p in parts]
-                found.append(reshape(stack(*parts, axis=0), shape=(*dims, *s.dims)))
-            elif zero or (not count and self._find([head], [None], [s])[0] is not None):
-                found.append(_zeros((*dims, *s.dims), s))
-            else:
-                found.append(None)
+        rows = self._rows(head, listed, sizes.product(head.dims), head.dims)
+        shapes = [(*head.dims, *s.dims) for s in listed]
+        found = [None if r is None else reshape(r, shape=shape) for r, shape in zip(rows, shapes, strict=True)]
+        if zero:
+            found = [_zeros(shape, s) if r is None else r for r, s, shape in zip(found, listed, shapes, strict=True)]
         self._release()
         return _unflatten(sources, found)
 
@@ -273,22 +264,41 @@ class GradientTape:
                 )
             )
         self._leave("batch_jacobian")
-        batch, inner = head.dims[0], head.dims[1:]
-        count = sizes.product(inner)
-        if not isinstance(count, int):
-            raise NotImplementedError(
-                places.with_place(
-                    f"tape.batch_jacobian of a target with open inner sizes {_shown(head.dims)}; only the first size may be open"
-                )
-            )
-        rows: list[Any] = []
-        for k in range(count):
-            (g,) = self._find([head], [_one_hot(k, count, head, inner)], [s])
-            rows.append(zeros_like(_value(s)) if g is None else _dense(g))
-        shape = (batch, *inner, *s.dims[1:])
-        out = reshape(stack(*rows, axis=1), shape=shape) if rows else _zeros(shape, s)
+        inner, shape = head.dims[1:], (*head.dims, *s.dims[1:])
+        (rows,) = self._rows(head, [s], sizes.product(inner), inner)
+        if rows is None:
+            out = _zeros(shape, s)
+        else:  # [elements of a slice, batch, ...] -> [batch, elements of a slice, ...]
+            out = reshape(transpose(rows, perm=(1, 0, *range(2, len(rows.dims)))), shape=shape)
         self._release()
         return out
+
+    def _rows(self, head: Any, sources: list[Any], count: Dim, dims: tuple[Dim, ...]) -> list[Any]:
+        """The gradients of `count` elements of `head` stacked: [count, *source.dims] for each source, None where unconnected.
+
+        `dims` are the last axes of `head`, `count` their size; what stands at the same place along the others counts together.
+        """
+        recorder = thread.recorder
+        if isinstance(count, int) and (recorder is None or isinstance(head, Variable) or count <= _UNROLLED):
+            rows = [self._find([head], [_one_hot(k, head, count, dims)], sources) for k in range(count)]
+            if not rows:
+                hits = self._find([head], [None], sources)
+                return [None if hit is None else _zeros((0, *s.dims), s) for hit, s in zip(hits, sources, strict=True)]
+            columns = [[row[k] for row in rows] for k in range(len(sources))]
+            filled = [[zeros_like(_value(s)) if p is None else _dense(p) for p in parts] for parts, s in zip(columns, sources, strict=True)]
+            return [None if all(p is None for p in parts) else stack(*f, axis=0) for parts, f in zip(columns, filled, strict=True)]
+        assert recorder is not None
+        start = GraphTensor(recorder.builder.literal(number(0, dtypes.int64)), recorder)
+        with recorder.nested("element") as inside:
+            k = GraphTensor(inside.builder.parameter("k", Type(dtypes.int64)), inside)
+            found = self._find([head], [_one_hot(k, head, count, dims)], sources)
+            results = [k + 1, *(_dense(g) for g in found if g is not None)]
+            inside.graph.results = [inside.builder.literal(inside.operand(r)) for r in results]
+        if len(results) == 1:
+            return [None] * len(sources)
+        _, *stacked = control.scan(start, body=inside.graph, carried=1, scanned=0, length=count)
+        made = iter(stacked)
+        return [None if g is None else next(made) for g in found]
 
     # ------------------------------------------------------------------------------ what they share
     def _use(self, what: str) -> None:
@@ -552,15 +562,16 @@ def _zeros(shape: tuple[Dim, ...], like: Any) -> Any:
     return full(shape=shape, value=0, dtype=like.dtype)
 
 
-def _one_hot(k: int, count: int, target: Any, inner: tuple[Dim, ...] | None = None) -> Any:
-    """The output gradient that picks element `k` of `count` of the target, or with `inner` of each slice along its first axis."""
-    flat = np.zeros(count, target.dtype.np)
-    flat[k] = 1
-    dims: tuple[Any, ...] = target.dims if inner is None else inner
-    row = EagerTensor(flat.reshape([int(d) for d in dims]))
-    if inner is None:
-        return row
-    return broadcast_to(row, shape=target.dims)
+def _one_hot(k: Any, target: Any, count: Dim, dims: tuple[Dim, ...]) -> Any:
+    """The output gradient that picks element `k` of the last axes `dims`, of size `count`, along all others; `k` an int, or a tensor."""
+    if isinstance(k, int):
+        flat = np.zeros(count, target.dtype.np)  # type: ignore[call-overload]
+        flat[k] = 1
+        row: Any = EagerTensor(flat)
+    else:
+        row = cast(equal(iota(size=count, dtype=dtypes.int64), k), dtype=target.dtype)
+    row = reshape(row, shape=dims)
+    return row if dims == target.dims else broadcast_to(row, shape=target.dims)
 
 
 def _zeros_asked(unconnected_gradients: Any) -> bool:

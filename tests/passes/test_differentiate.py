@@ -329,6 +329,118 @@ def hessian(x):
     return t2.jacobian(g, x)
 
 
+@program(LARGE)
+def jacobian_in_a_loop(x):
+    with tf.GradientTape() as tape:
+        y = tf.tanh(x @ W) * S
+    return tape.jacobian(y, {"w": W, "s": S, "none": N})
+
+
+@program(LARGE)
+def penalty_on_a_jacobian(x):
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = tf.tanh(x @ W) * S
+        j = inner.jacobian(y, x)
+        penalty = tf.reduce_sum(j * j)
+    return penalty, outer.gradient(penalty, [W, S, B])
+
+
+@program(V)
+def gradient_within_a_branch(x):
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = x * x * S
+        picked = tf.cond(tf.reduce_sum(x) > 0.0, lambda: tape.gradient(y, [x, S]), lambda: [x, S * 2.0])
+    return picked, tape.gradient(picked[0], [x, S])
+
+
+@program(V)
+def gradient_within_a_loop(x):
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        y = tf.sin(x)
+    _, at = tf.while_loop(lambda i, at: i < 4, lambda i, at: (i + 1, at - 0.1 * tape.gradient(y, x)), (0, x))
+    return at
+
+
+@program(V)
+def tape_within_a_loop(x):
+    def body(i, at):
+        with tf.GradientTape() as tape:
+            tape.watch(at)
+            y = tf.reduce_sum(at * at * S)
+        d, ds = tape.gradient(y, [at, S])
+        return i + 1, at - 0.1 * d * ds
+
+    return tf.while_loop(lambda i, at: i < 4, body, (0, x))[1]
+
+
+@program(V)
+def through_a_loop_with_a_tape_in_it(x):
+    def body(i, at):
+        with tf.GradientTape() as tape:
+            tape.watch(at)
+            y = tf.reduce_sum(at * at * S)
+        return i + 1, at - 0.1 * tape.gradient(y, at)
+
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        z = tf.while_loop(lambda i, at: i < 3, body, (0, x))[1]
+    return outer.gradient(z, [x, S, B])
+
+
+@program(V)
+def second_order_through_loops(x):
+    def body(i, at):
+        return i + 1, tf.sin(at) * S + x
+
+    with tf.GradientTape() as t2:
+        t2.watch(x)
+        with tf.GradientTape() as t1:
+            t1.watch(x)
+            z = tf.while_loop(lambda i, at: i < 3, body, (0, x * x))[1]
+        g = t1.gradient(z, x)
+    return z, g, t2.gradient(g, [x, S])
+
+
+@program(X)
+def second_order_through_a_scan(x):
+    with tf.GradientTape() as t2:
+        t2.watch(x)
+        with tf.GradientTape() as t1:
+            t1.watch(x)
+            z = tf.scan(lambda a, row: tf.tanh(a * row) * S + row, x, initializer=tf.ones(3))
+        g = t1.gradient(z, x)
+    return g, t2.gradient(g, [x, S])
+
+
+@program(V)
+def second_order_through_a_branch(x):
+    with tf.GradientTape() as t2:
+        t2.watch(x)
+        with tf.GradientTape() as t1:
+            t1.watch(x)
+            z = tf.cond(tf.reduce_sum(x) > 0.0, lambda: x * x * x * S, lambda: x)
+        g = t1.gradient(z, x)
+    return g, t2.gradient(g, [x, S])
+
+
+@program(V)
+def variable_changed_in_a_loop(x):
+    def body(i, y):
+        S.assign(S * 2.0)
+        return i + 1, y + S * x
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.while_loop(lambda i, y: i < 3, body, (0, x * S))[1]
+    g = tape.gradient(y, [x, S])
+    S.assign(1.5)
+    return g
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_traced_and_differentiated_gives_what_the_eager_tape_gives(name):
     f, args = PROGRAMS[name]
