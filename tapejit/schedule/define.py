@@ -169,7 +169,7 @@ class Definitions:
         """Make `d` another name of an earlier value that is computed in the same way, if there is one."""
         if d.inline or d.element is None:
             return
-        numbered = {v: Var(dtypes.int64, f"[{k}]") for k, (v, _) in enumerate([*d.axes, *d.reduced])}
+        numbered: dict[str, Expr] = {v: Var(dtypes.int64, f"[{k}]") for k, (v, _) in enumerate([*d.axes, *d.reduced])}
         words = repr((d.type, d.combine, [e for _, e in d.reduced], expr.substitute(d.element, numbered)))  # tells 0.0 from -0.0
         first = self.found.setdefault(words, d.name)
         if first != d.name:

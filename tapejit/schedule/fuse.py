@@ -10,7 +10,7 @@ Matrix products are kernels of their own (register tiles), with elementwise cons
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tapejit.core import dtypes
@@ -136,9 +136,10 @@ def loop_order(d: Definition) -> list[tuple[str, Dim, bool]]:
 class Fuser:
     """Places definitions, in program order, into units; `units` is in an order that respects all dependences."""
 
-    def __init__(self, definitions: Definitions, needed: set[str]) -> None:
+    def __init__(self, definitions: Definitions, needed: set[str], tiled: Callable[[Definition], Tree | None] = lambda d: None) -> None:
         self.table, self.needed = definitions.table, needed  # `needed`: values that must be in memory (results, cells, operands of singles)
         self.index, self.variable = definitions.index, definitions.variable
+        self.tiled = tiled  # the loops of a value that has loops of its own kind
         self.units: list[Unit] = []
         self.unit_of: dict[str, int] = {}
         self.closed: set[str] = set()  # values that can be used only after their whole unit has run
@@ -159,6 +160,10 @@ class Fuser:
         if product is not None:
             self._append(product, [d.name])
             product.made[d.name] = d
+            return
+        turned = self.tiled(d)
+        if turned is not None:
+            self._append(turned, [d.name])
             return
         earliest = max((self.unit_of.get(u, -1) for u in d.uses()), default=-1)
         # what is seen through another name, or gives a size, is finished only when its unit is
@@ -209,7 +214,7 @@ class Fuser:
             variable, extent, _ = remaining[0]
             found = None
             for item in reversed(body):
-                if isinstance(item, Loop) and item.extent == extent and self._may_share(tree, item, d, variable):
+                if isinstance(item, Loop) and not item.over_parts and item.part is None and item.extent == extent and self._may_share(tree, item, d, variable):
                     found = item
                     break
                 if self._makes_use(tree, item, d):

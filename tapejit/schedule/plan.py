@@ -32,6 +32,7 @@ from tapejit.schedule.order import Hazards, ordered
 from tapejit.schedule.record import CellPlan, HostWork, Plan
 from tapejit.schedule.split import split
 from tapejit.schedule.tile import effort, panel_rows, shares_batch
+from tapejit.schedule.transpose import tiled_copy
 
 LONG = 50_000  # nanoseconds from which a step lets other Python threads run
 
@@ -173,7 +174,7 @@ class Planner:
         table = self.definitions.table
         self.results, copies = self._destinations()
         needed |= copies
-        fuser = Fuser(self.definitions, needed)
+        fuser = Fuser(self.definitions, needed, tiled_copy)
         fuser.closed |= self.work.late_sizes
         used = {u for d in table.values() if not d.inline for u in d.uses()}
         for d in list(table.values()):

@@ -48,6 +48,10 @@ def split(fuser: Fuser, target: Target) -> None:
 
 def _cut(fuser: Fuser, tree: Tree, target: Target) -> list[Unit]:
     """A tree as trees that run one after the other: each loop worth it alone, what stands between such loops together."""
+    first = tree.body[0]
+    if isinstance(first, Loop) and first.over_parts:  # tiles, which are independent
+        tree.parallel = first if _typical(_work(tree, first)) >= WORK else None
+        return [tree]
     blocks = {id(item): _blocks(tree, item, target) for item in tree.body if isinstance(item, Loop)}
     if not any(blocks.values()):
         return [tree]
@@ -85,9 +89,7 @@ def _cut(fuser: Fuser, tree: Tree, target: Target) -> list[Unit]:
 
 def _blocks(tree: Tree, loop: Loop, target: Target) -> int:
     """Into how many blocks to cut a loop at the top of a tree; 0 if it is to stay on one thread."""
-    work: Dim = 0
-    for leaf in leaves(loop):
-        work = work + work_of(leaf, tree)
+    work = _work(tree, loop)
     if sizes.is_known([work]) and sizes.evaluate(work, {}) < WORK:
         return 0
     partial: Dim = 0
@@ -103,6 +105,13 @@ def _blocks(tree: Tree, loop: Loop, target: Target) -> int:
         if 4 * count * _typical(partial) <= _typical(work):
             return count if count > 1 else 0
     return 0
+
+
+def _work(tree: Tree, loop: Loop) -> Dim:
+    work: Dim = 0
+    for leaf in leaves(loop):
+        work = work + work_of(leaf, tree)
+    return work
 
 
 def _typical(d: Dim) -> int:
