@@ -248,7 +248,7 @@ def read_case(source: str) -> tuple[Graph, Setting]:
     )
     for name, listed in re.findall(r"^#: (\S+) = (.*)$", source, re.MULTILINE):
         x = np.asarray(json.loads(listed), np.float64 if types[name].dtype.kind in "fc" else None)
-        if types[name].dtype.kind == "c":
+        if types[name].dtype.kind == "c" and x.size:
             x = x[..., 0] + 1j * x[..., 1]
         array = x.reshape(x.shape if x.size else _emptied(types[name], x.shape)).astype(types[name].dtype.np)
         kind, _, rest = name.partition(".")
