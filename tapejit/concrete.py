@@ -159,7 +159,7 @@ class ConcreteFunction:
         self.owner_name, self.signature = owner_name, signature
         self._name = f"__inference_{owner_name}_{next(_numbers)}"
         self.structure, self.keys = arguments.structure, arguments.keys
-        self.argument_leaves = [None if isinstance(k, TensorLeaf | VariableLeaf) else x for x, k in zip(arguments.leaves, arguments.keys, strict=True)]
+        self.argument_leaves = [None if isinstance(k, TensorLeaf | VariableLeaf | ObjectLeaf) else x for x, k in zip(arguments.leaves, arguments.keys, strict=True)]
         self.traced = recorder.graph
         self.cells: dict[str, Variable] = dict(recorder.cells)
         self.captured: dict[str, Any] = dict(recorder.captured)
@@ -206,7 +206,9 @@ class ConcreteFunction:
     @property
     def structured_input_signature(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         leaves = [
-            TensorSpec([d if isinstance(d, int) else None for d in k.shape], k.dtype, n) if isinstance(k, TensorLeaf) else k if isinstance(k, VariableLeaf) else x
+            TensorSpec([d if isinstance(d, int) else None for d in k.shape], k.dtype, n)
+            if isinstance(k, TensorLeaf)
+            else k if isinstance(k, VariableLeaf) else k.object() if isinstance(k, ObjectLeaf) else x
             for k, x, n in zip(self.keys, self.argument_leaves, self.signature.leaf_names(self.structure), strict=True)
         ]
         return self.signature.rebuild(self.structure, leaves)
@@ -283,7 +285,7 @@ class ConcreteFunction:
             self._flat[key] = flat
         out = flat(*tensors)
         if out is NotImplemented:  # an array that is not contiguous, or of a layout kernels do not read
-            out = flat(*(EagerTensor(np.ascontiguousarray(t.numpy_view())) for t in tensors))
+            out = flat(*(EagerTensor(np.asarray(t.numpy_view(), order="C")) for t in tensors))
         if out is NotImplemented:
             raise Unfit(places.with_place(f"{self.owner_name}: the arguments do not fit {self.pretty_printed_signature()}"))
         return out
@@ -401,7 +403,8 @@ class _CallOp(Op):
         """The function (operands, output gradients) -> gradients of the operands that are connected."""
         concrete = self.concrete
         graph = concrete.differentiated()
-        arguments, cells, consts = len(graph.params), list(concrete.cells), list(concrete.captured)
+        cells = [*concrete.cells, *concrete.variable_arguments]  # in the order of `bindings`
+        arguments, consts = len(graph.params), list(concrete.captured)
         reached: list[int] = []
 
         def gradients(*xs: Any) -> Any:
@@ -425,7 +428,8 @@ class _CallOp(Op):
             reached[:] = [k for k, d in enumerate(found) if d is not None]
             return tuple(found[k] for k in reached)
 
-        types = [*(Type(x.dtype, tuple(x.dims)) for x in operands), *(graph.results[k].type for k in present)]
+        known = [*(p.type for p in graph.params), *(graph.cells[c] for c in cells)]  # what is open in the function is open in its gradient
+        types = [*known, *(Type(x.dtype, tuple(x.dims)) for x in operands[len(known) :]), *(graph.results[k].type for k in present)]
         signature = Signature(gradients)
         specs = tuple(TensorSpec(_spec_shape(t.shape), t.dtype) for t in types)
         backward, _ = trace(gradients, f"{concrete.owner_name}_gradient", signature, signature.bind(specs, {}), may_create=False)

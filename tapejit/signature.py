@@ -82,6 +82,10 @@ class ObjectLeaf:
         mine, theirs = self._ref(), other._ref()
         return mine is not None and (mine is theirs or bool(mine == theirs))
 
+    def object(self) -> Any:
+        """The object, or None if it is gone."""
+        return self._ref()
+
     def __str__(self) -> str:
         return f"<{type(self._ref()).__name__}>"
 

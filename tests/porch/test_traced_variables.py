@@ -56,7 +56,14 @@ def single_list_tuple_dict(v, x):
     with tf.GradientTape(persistent=True) as t:
         z = tf.reduce_sum((x @ w) ** 2) * s
         q = tf.reduce_sum(tf.exp(-w))
-    return t.gradient(z, w), t.gradient(z, [w, s]), t.gradient(z, (w, s)), t.gradient(z, {"a": [w], "b": s}), t.gradient(q, s), t.gradient(q, s, unconnected_gradients="zero")
+    return (
+        t.gradient(z, w),
+        t.gradient(z, [w, s]),
+        t.gradient(z, (w, s)),
+        t.gradient(z, {"a": [w], "b": s}),
+        t.gradient(q, s),
+        t.gradient(q, s, unconnected_gradients="zero"),
+    )
 
 
 @program(W)
@@ -142,7 +149,11 @@ def output_gradients(v, x):
     with tf.GradientTape(persistent=True) as t:
         h = tf.tanh(x @ w)
         y = h * s
-    return t.gradient(y, [w, s], output_gradients=h), t.gradient([y, h], w, output_gradients=[h, 2.0 * y]), t.gradient({"a": y, "b": [h, s]}, s)
+    return (
+        t.gradient(y, [w, s], output_gradients=h),
+        t.gradient([y, h], w, output_gradients=[h, 2.0 * y]),
+        t.gradient({"a": y, "b": [h, s]}, s),
+    )
 
 
 @program(W)
@@ -202,7 +213,9 @@ def sparse_update(v, x):
     with tf.GradientTape() as t:
         loss = tf.reduce_sum(tf.gather(table, [1, 3, 1]) ** 2)
     g = t.gradient(loss, table)
-    table.scatter_sub(tf.IndexedSlices(0.1 * g.values, g.indices) if isinstance(g, tf.IndexedSlices) else tf.IndexedSlices(0.1 * g, tf.range(6)))
+    table.scatter_sub(
+        tf.IndexedSlices(0.1 * g.values, g.indices) if isinstance(g, tf.IndexedSlices) else tf.IndexedSlices(0.1 * g, tf.range(6))
+    )
     return loss
 
 
@@ -219,7 +232,25 @@ def parts(v, x):
 @program(W)
 def operators(v, x):
     (w,) = v
-    return [w + 1, 2 * w, -w, w / 2, w**2, w[0, 1], w[1], tf.transpose(w), w > 0.5, 1 - w, 1 / w, abs(w), w @ tf.transpose(w), tf.identity(w), w.value(), w // 0.3, w % 0.3]
+    return [
+        w + 1,
+        2 * w,
+        -w,
+        w / 2,
+        w**2,
+        w[0, 1],
+        w[1],
+        tf.transpose(w),
+        w > 0.5,
+        1 - w,
+        1 / w,
+        abs(w),
+        w @ tf.transpose(w),
+        tf.identity(w),
+        w.value(),
+        w // 0.3,
+        w % 0.3,
+    ]
 
 
 @program(W, np.int64(0))
@@ -372,7 +403,9 @@ def run(f, initial, x):
     """Two calls of `f` on fresh variables; returns the leaves of what they return, and the variables' values."""
     variables = [tf.Variable(a) for a in initial]
     outs = [f(variables, tf.constant(x)), f(variables, tf.constant(x * 0.5))]
-    return [None if y is None else tf.convert_to_tensor(y).numpy() for y in optree.tree_leaves(outs, none_is_leaf=True)], [v.numpy() for v in variables]
+    return [None if y is None else tf.convert_to_tensor(y).numpy() for y in optree.tree_leaves(outs, none_is_leaf=True)], [
+        v.numpy() for v in variables
+    ]
 
 
 def same(found, wanted):
