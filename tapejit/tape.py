@@ -565,7 +565,7 @@ def _zeros(shape: tuple[Dim, ...], like: Any) -> Any:
 def _one_hot(k: Any, target: Any, count: Dim, dims: tuple[Dim, ...]) -> Any:
     """The output gradient that picks element `k` of the last axes `dims`, of size `count`, along all others; `k` an int, or a tensor."""
     if isinstance(k, int):
-        flat = np.zeros(count, target.dtype.np)  # type: ignore[call-overload]
+        flat = np.zeros(count, target.dtype.np)  # type: ignore[call-overload, arg-type]
         flat[k] = 1
         row: Any = EagerTensor(flat)
     else:

@@ -42,7 +42,7 @@ class Hazards:
         failing = [k for k, u in enumerate(self.fuser.units) if self.fallible(u)]
         for cell, value in self.assigned.items():
             writer = self.fuser.unit_of.get(value)
-            if writer not in failing and self.over(value, self.cell_buffer[cell], {(k, writer) for k in failing}):
+            if writer is not None and writer not in failing and self.over(value, self.cell_buffer[cell], {(k, writer) for k in failing}):
                 out.add(cell)
         return out
 
@@ -114,8 +114,10 @@ def _same_place(unit: Unit, value: str, reads: set[str]) -> bool:
         return True
     if isinstance(unit, Single):  # an op that changes some elements of its first operand
         node = unit.definitions[0].node
-        first = node.args[0] if node is not None and node.op is scatter else None
-        return isinstance(first, Value) and first.name in reads and not any(a.name in reads for a in node.args[1:] if isinstance(a, Value))
+        if node is None or node.op is not scatter:
+            return False
+        first, *rest = node.args
+        return isinstance(first, Value) and first.name in reads and not any(a.name in reads for a in rest if isinstance(a, Value))
     if value not in unit.made:
         return False
     made = unit.made[value]
