@@ -48,6 +48,7 @@ class Definition:
     alias_of: str = ""  # the same memory under another shape
     place: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    _loads: tuple[Expr, list[Load]] | None = field(default=None, repr=False)  # found once for each `element`
 
     @property
     def axes(self) -> list[tuple[str, Dim]]:
@@ -56,7 +57,11 @@ class Definition:
 
     def loads(self) -> list[Load]:
         """The loads of other values in `element`."""
-        return [e for e in expr.walk(self.element) if isinstance(e, Load)] if self.element is not None else []
+        if self.element is None:
+            return []
+        if self._loads is None or self._loads[0] is not self.element:
+            self._loads = self.element, [e for e in expr.walk(self.element) if isinstance(e, Load)]
+        return self._loads[1]
 
     def uses(self) -> list[str]:
         """Names of the values it reads, each once."""

@@ -112,6 +112,8 @@ class Single:
 
 Unit = Tree | Product | Single
 
+REACH = 64  # how many units back a value looks for company: beyond that the search would cost more than it finds
+
 
 def loop_order(d: Definition) -> list[tuple[str, Dim, bool]]:
     """The loops of a value from the outside in: (variable, extent, reduced).
@@ -169,7 +171,7 @@ class Fuser:
         # what is seen through another name, or gives a size, is finished only when its unit is
         earliest = max([earliest, *(self.unit_of[u] + 1 for u in d.uses() if u in self.closed and u in self.unit_of)])
         best: tuple[int, int] | None = None
-        for at in range(len(self.units) - 1, max(earliest, 0) - 1, -1):
+        for at in range(len(self.units) - 1, max(earliest, 0, len(self.units) - REACH) - 1, -1):
             shared = self._shareable(self.units[at], d)
             if shared is not None and (best is None or shared > best[0]):
                 best = (shared, at)
