@@ -249,7 +249,8 @@ class KernelPrinter(NestPrinter):
         for olds, news in zip(total, new):
             phis += [f"  {a.text} = phi {type_} [ {zero}, %{before} ], [ {b.text}, %{out.block} ]" for a, b in zip(olds, news)]
         out.lines[position:position] = phis
-        out.jump(head)
+        note = self.module.node('!{!"llvm.loop.unroll.disable"}')  # the tile keeps the processor busy; more of it costs compile time
+        out.jump(head, f", !llvm.loop {self.module.node(f'distinct !{{!self, {note}}}')}")
         out.label(end)
         return total
 
