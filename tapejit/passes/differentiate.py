@@ -243,24 +243,38 @@ class Differentiator(Writer):
         """
         names = self.builder.names
         copy = Copier(names).graph(graph)
-        out = replace(copy, name=names.fresh(f"d_{graph.name}"), body=[], results=[], guards=list(copy.guards))
+        copy.body = [n for n in copy.body if not (n.op.effect and not n.outs)]  # they have had their effect in the forward run
+        out = replace(copy, name=names.fresh(f"d_{graph.name}"), params=list(copy.params), body=list(copy.body), results=[])
         at = Differentiator(out, names)
-        records: list[Record] = []
-        for node in copy.body:
-            if node.op.effect and not node.outs:
-                continue  # it has had its effect in the forward run
-            out.body.append(node)
-            records.append(at._as_record(node))
-        sources = [at.symbol(copy.params[i]) for i in wanted]
-        targets = [at.symbol(copy.results[i]) for i in given]
-        seeds = [at.symbol(Builder(out, names).parameter(f"d_{r.name}", r.type)) for r in (copy.results[i] for i in given)]
-        with at.at_work():
-            grads = sweep(records, targets, seeds, sources, at._during)
-            for source, g in zip(sources, grads, strict=True):
-                at.base = f"d_{_name(source)}"
-                g = zeros_like(source) if g is None else g
-                out.results.append(g.value if isinstance(g.value, Value) else at.builder.literal(g.value, name=at.base))
+        seeds, grads = at.gradients(copy, wanted, given)
+        out.params += seeds
+        for i, g in zip(wanted, grads, strict=True):
+            if g is None:
+                with at.at_work(), at._adjoint_of(at.symbol(copy.params[i])):
+                    g = zeros_like(at.symbol(copy.params[i]))
+            out.results.append(at.as_value(g))
         return live(out)
+
+    def gradients(self, graph: Graph, wanted: Sequence[int], given: Sequence[int]) -> tuple[list[Value], list[Symbol | None]]:
+        """Write the reverse sweep over a graph whose lines the graph being written begins with.
+
+        Gives new values for the output gradients of the results listed in `given`, and the gradients of the parameters listed in `wanted`.
+        """
+        results = [graph.results[i] for i in given]
+        seeds = [Value(self.builder.names.fresh(f"d_{r.name}"), r.type) for r in results]
+        with self.at_work():
+            grads = sweep(
+                [self._as_record(n) for n in graph.body],
+                [self.symbol(r) for r in results],
+                [self.symbol(s) for s in seeds],
+                [self.symbol(graph.params[i]) for i in wanted],
+                self._during,
+            )
+        return seeds, grads
+
+    def as_value(self, x: Symbol) -> Value:
+        """What a symbol stands for; a literal becomes a line."""
+        return x.value if isinstance(x.value, Value) else self.builder.literal(x.value)
 
     def reached(self, graph: Graph, given: Sequence[int]) -> list[int]:
         """Positions of the parameters of a nested graph that a gradient of the results listed in `given` flows to."""
@@ -283,7 +297,7 @@ class Differentiator(Writer):
 
     def dim_of(self, count: Symbol) -> Dim:
         """A count that the graph computes, as a size that later lines can be written with."""
-        base, self.base = self.base, ""
+        base, self.base = self.base, "N"
         size = OPS["size_of"](count)
         self.base = base
         return sizes.named(size.value.name)
