@@ -21,6 +21,7 @@ from tapejit.ops import (  # noqa: F401
     pooling,
     random,
     reductions,
+    sampling,
     selecting,
     shapes,
     slicing,

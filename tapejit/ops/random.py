@@ -2,8 +2,8 @@
 
 A state is three int64 numbers (counter, stream, key), in the order in which `tf.random.Generator.state` has them. Block b of a draw is
 Philox of the counter words (counter + b, stream) under the key: four words of 32 bits, which depend on nothing else, so elements
-can be computed in any order, by any number of threads, on any machine, and come out the same. A draw of n elements takes
-`blocks(n, dtype)` blocks, by which whoever holds the state must `random_advance` it before the next one.
+can be computed in any order, by any number of threads, on any machine, and come out the same. A draw of n elements reads n blocks
+or fewer; whoever holds the state must `random_advance` it by n before the next one.
 
 Element i of a draw is made of word i % 4 of block i // 4 where 32 bits suffice, of two words of block i // 2 for 64-bit elements and
 for bounded integers. Normals come in pairs, one cosine and one sine each.
@@ -37,18 +37,12 @@ WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 _WORD = 0xFFFFFFFF
 _FEW = 12  # up to so many blocks, Python's integers are faster than NumPy's arrays
-_CHUNK = 4096  # blocks at a time, so that what the rounds pass through stays in the first caches
+_CHUNK = 8192  # blocks at a time, so that what the rounds pass through stays in the caches
 
 
-def per_block(dtype: DType, bounded: bool = False) -> int:
-    """How many elements one block makes; `bounded`: integers from a range."""
-    return 2 if bounded or dtype.bits == 64 else 4
-
-
-def blocks(size: Dim, dtype: DType, bounded: bool = False) -> Dim:
-    """How many blocks a draw of `size` elements takes."""
-    lanes = per_block(dtype, bounded)
-    return sizes.floordiv(size + (lanes - 1), lanes)
+def per_block(dtype: DType) -> int:
+    """How many elements one block makes."""
+    return 2 if dtype.bits == 64 else 4
 
 
 # ------------------------------------------------------------------------------------------------ in NumPy
@@ -63,8 +57,8 @@ def philox_words(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tu
     return c0, c1, c2, c3
 
 
-def _philox_arrays(low: np.ndarray, stream: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Blocks for arrays of 64-bit counters and streams under one key: uint32[n, 4]."""
+def _philox_arrays(low: np.ndarray, stream: np.uint64, key: np.uint64) -> np.ndarray:
+    """Blocks for an array of 64-bit counters, of one stream under one key: uint32[4, n]."""
     word, half = np.uint64(_WORD), np.uint64(32)
     even, odd = np.empty((2, low.size), np.uint64), np.empty((2, low.size), np.uint64)
     even[0], odd[0], even[1], odd[1] = low & word, low >> half, stream & word, stream >> half
@@ -80,37 +74,39 @@ def _philox_arrays(low: np.ndarray, stream: np.ndarray, key: np.ndarray) -> np.n
         even ^= keys
         np.bitwise_and(crossed, word, out=odd)
         keys = (keys + step) & word
-    out = np.empty((low.size, 4), np.uint32)
-    out[:, 0], out[:, 1], out[:, 2], out[:, 3] = even[0], odd[0], even[1], odd[1]
-    return out
+    return np.stack([even, odd], axis=1).reshape(4, low.size).astype(np.uint32)
 
 
 def block_words(state: np.ndarray, numbers: np.ndarray, trial: int = 0) -> np.ndarray:
-    """The words of the blocks with these numbers, uint32[len(numbers), 4]. `trial` t reads the stream 2^32 t further on."""
+    """The words of the blocks with these numbers, uint32[4, len(numbers)]. `trial` t reads the stream 2^32 t further on."""
     counter, stream, key = np.asarray(state).astype(np.uint64)
     with np.errstate(over="ignore"):
         low = counter + numbers.astype(np.uint64)
         far = stream + np.uint64(trial << 32)
-    if low.size <= _FEW:
-        key_words, high = (int(key) & _WORD, int(key) >> 32), (int(far) & _WORD, int(far) >> 32)
-        few = [philox_words((n & _WORD, n >> 32, *high), key_words) for n in low.tolist()]
-        return np.array(few, np.uint32).reshape(low.size, 4)
-    if low.size <= _CHUNK:
+    if low.size > _FEW:
         return _philox_arrays(low, far, key)
-    out = np.empty((low.size, 4), np.uint32)
-    for k in range(0, low.size, _CHUNK):
-        out[k : k + _CHUNK] = _philox_arrays(low[k : k + _CHUNK], far, key)
-    return out
+    key_words, high = (int(key) & _WORD, int(key) >> 32), (int(far) & _WORD, int(far) >> 32)
+    few = [philox_words((n & _WORD, n >> 32, *high), key_words) for n in low.tolist()]
+    return np.array(few, np.uint32).reshape(low.size, 4).T
 
 
-def _words(state: np.ndarray, count: int) -> np.ndarray:
-    return block_words(state, np.arange(count, dtype=np.uint64))
+def joined(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Two words as uint64."""
+    return (high.astype(np.uint64) << np.uint64(32)) | low
 
 
-def joined(words: np.ndarray) -> np.ndarray:
-    """Pairs of words as uint64, the first the upper half: [..., 2k] -> [..., k]."""
-    wide = words.astype(np.uint64)
-    return (wide[..., ::2] << np.uint64(32)) | wide[..., 1::2]
+def _filled(
+    state: np.ndarray, shape: tuple[int, ...], dtype: DType, lanes: int, make: Callable[[np.ndarray], list[np.ndarray]]
+) -> np.ndarray:
+    """An array made block by block: `make(words)` gives the `lanes` elements of each block, as that many arrays."""
+    size = math.prod(shape)
+    count = -(-size // lanes)
+    out = np.empty((count, lanes), dtype.np)
+    for begin in range(0, count, _CHUNK):
+        end = min(begin + _CHUNK, count)
+        for k, lane in enumerate(make(block_words(state, np.arange(begin, end, dtype=np.uint64)))):
+            out[begin:end, k] = lane.astype(dtype.np, copy=False)
+    return out.reshape(-1)[:size].reshape(shape)
 
 
 # ------------------------------------------------------------------------------------------------ in the loop language
@@ -229,10 +225,10 @@ class RandomBits(Draw):
         return self.checked(state, shape, dtype)
 
     def eager(self, state: Any, *, shape: tuple[int, ...], dtype: DType) -> Any:
-        size = math.prod(shape)
-        words = _words(state, blocks(size, dtype))  # type: ignore[arg-type]
-        bits = joined(words) if dtype.bits == 64 else words
-        return bits.reshape(-1)[:size].astype(dtype.np).reshape(shape)
+        def make(w: np.ndarray) -> list[np.ndarray]:
+            return list(w) if dtype.bits == 32 else [joined(w[0], w[1]), joined(w[2], w[3])]
+
+        return _filled(state, shape, dtype, per_block(dtype), make)
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, shape: tuple[Dim, ...], dtype: DType) -> tuple[Stmt, ...]:
         def make(prefix: str, w: tuple[Expr, ...]) -> tuple[list[Stmt], list[Expr]]:
@@ -255,14 +251,15 @@ class RandomUniform(Draw):
     name = "random_uniform"
 
     def eager(self, state: Any, *, shape: tuple[int, ...], dtype: DType) -> Any:
-        size, kept = math.prod(shape), _mantissa(dtype)
-        words = _words(state, blocks(size, dtype))  # type: ignore[arg-type]
-        if dtype is f64:
-            out = (joined(words) >> np.uint64(64 - kept)).astype(np.float64)
-        else:
-            out = (words >> np.uint32(32 - kept)).astype(np.float32)
-        out *= 2.0**-kept
-        return out.reshape(-1)[:size].astype(dtype.np, copy=False).reshape(shape)
+        kept = _mantissa(dtype)
+
+        def make(w: np.ndarray) -> list[np.ndarray]:
+            if dtype is f64:
+                wide = (joined(w[0], w[1]), joined(w[2], w[3]))
+                return [(x >> np.uint64(64 - kept)).astype(np.float64) * 2.0**-kept for x in wide]
+            return list((w >> np.uint32(32 - kept)).astype(np.float32) * np.float32(2.0**-kept))
+
+        return _filled(state, shape, dtype, per_block(dtype), make)
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, shape: tuple[Dim, ...], dtype: DType) -> tuple[Stmt, ...]:
         kept = _mantissa(dtype)
@@ -285,20 +282,19 @@ class RandomNormal(Draw):
     name = "random_normal"
 
     def eager(self, state: Any, *, shape: tuple[int, ...], dtype: DType) -> Any:
-        size = math.prod(shape)
-        words = _words(state, blocks(size, dtype))  # type: ignore[arg-type]
-        u: np.ndarray
-        t: np.ndarray
-        if dtype is f64:
-            wide = joined(words)
-            u = (wide[:, ::2] >> np.uint64(11)).astype(np.float64) * 2.0**-53 + 2.0**-54
-            t = wide[:, 1::2].astype(np.int64).astype(np.float64) * (math.pi * 2.0**-63)
-        else:
-            u = (words[:, ::2] >> np.uint32(1)).astype(np.float32) * np.float32(2.0**-31) + np.float32(2.0**-32)
-            t = words[:, 1::2].astype(np.int32).astype(np.float32) * np.float32(math.pi * 2.0**-31)
-        r = np.sqrt(u.dtype.type(-2) * np.log(u))
-        out = np.stack([r * np.cos(t), r * np.sin(t)], axis=-1)
-        return out.reshape(-1)[:size].astype(dtype.np, copy=False).reshape(shape)
+        def pair(u: np.ndarray, t: np.ndarray) -> list[np.ndarray]:
+            r = np.sqrt(np.log(u) * u.dtype.type(-2))
+            return [r * np.cos(t), r * np.sin(t)]
+
+        def make(w: np.ndarray) -> list[np.ndarray]:
+            if dtype is f64:
+                u = (joined(w[0], w[1]) >> np.uint64(11)).astype(np.float64) * 2.0**-53 + 2.0**-54
+                return pair(u, joined(w[2], w[3]).astype(np.int64) * (math.pi * 2.0**-63))
+            single = (w[::2] >> np.uint32(1)).astype(np.float32) * np.float32(2.0**-31) + np.float32(2.0**-32)
+            angles = w[1::2].astype(np.int32).astype(np.float32) * np.float32(math.pi * 2.0**-31)
+            return [*pair(single[0], angles[0]), *pair(single[1], angles[1])]
+
+        return _filled(state, shape, dtype, per_block(dtype), make)
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, shape: tuple[Dim, ...], dtype: DType) -> tuple[Stmt, ...]:
         def make(prefix: str, w: tuple[Expr, ...]) -> tuple[list[Stmt], list[Expr]]:
@@ -347,16 +343,18 @@ class RandomIntegers(Draw):
     def eager(self, state: Any, low: Any, high: Any, *, shape: tuple[int, ...], dtype: DType) -> Any:  # type: ignore[override]
         if not low < high:
             raise InvalidArgumentError(self.failure(low, high))
-        size = math.prod(shape)
         first, last = (np.asarray(x).astype(np.uint64)[()] for x in (low, high))
-        words = _words(state, blocks(size, dtype, bounded=True))  # type: ignore[arg-type]
-        xh, xl = words[:, ::2].astype(np.uint64), words[:, 1::2].astype(np.uint64)
+        half, word = np.uint64(32), np.uint64(_WORD)
         with np.errstate(over="ignore"):
-            extent, half, word = last - first, np.uint64(32), np.uint64(_WORD)
+            extent = last - first
             eh, el = extent >> half, extent & word
-            middle = xh * el + (xl * el >> half)
-            out = first + xh * eh + (middle >> half) + (xl * eh + (middle & word) >> half)
-        return out.reshape(-1)[:size].astype(dtype.np).reshape(shape)
+
+            def scaled(xh: np.ndarray, xl: np.ndarray) -> np.ndarray:
+                xh, xl = xh.astype(np.uint64), xl.astype(np.uint64)
+                middle = xh * el + (xl * el >> half)
+                return first + xh * eh + (middle >> half) + (xl * eh + (middle & word) >> half)
+
+            return _filled(state, shape, dtype, 2, lambda w: [scaled(w[0], w[1]), scaled(w[2], w[3])])
 
     def failure(self, low: float, high: float) -> str:
         """What went wrong, from the operands of `nest.Fail`."""
@@ -395,7 +393,7 @@ class RandomIntegers(Draw):
 
 
 class RandomAdvance(Op):
-    """The state `count` blocks further on."""
+    """The state `count` blocks further on: after a draw of `count` elements."""
 
     name = "random_advance"
     no_gradient = True
@@ -417,37 +415,38 @@ class RandomAdvance(Op):
 
 
 class RandomState(Op):
-    """The state that a seed of two integers stands for: one block of Philox with the seed as counter and the key 0.
+    """The state that a seed of two integers stands for: one block of Philox with the seed as counter and `domain` as key.
 
-    Different seeds give different streams under different keys: as a function of the seed, Philox is one to one.
+    Different seeds give different streams under different keys: as a function of the seed, Philox is one to one. Domains keep apart
+    what makes states of seeds for different ends.
     """
 
     name = "random_state"
     no_gradient = True
 
-    def infer(self, seed: Type) -> Type:
+    def infer(self, seed: Type, *, domain: int = 0) -> Type:
         if seed.shape != (2,):
             raise ValueError(f"seed must have shape [2], not [{', '.join(map(str, seed.shape))}]")
         if seed.dtype is not i64:
             raise TypeError(f"random_state takes an int64 seed, got {seed}")
         return Type(i64, (3,))
 
-    def eager(self, seed: Any) -> Any:
+    def eager(self, seed: Any, *, domain: int = 0) -> Any:
         if seed.shape != (2,):
             raise InvalidArgumentError(f"seed must have shape [2], not {list(seed.shape)}")
         a, b = (int(x) & 0xFFFFFFFFFFFFFFFF for x in seed)
-        w = philox_words((a & _WORD, a >> 32, b & _WORD, b >> 32), (0, 0))
+        w = philox_words((a & _WORD, a >> 32, b & _WORD, b >> 32), (domain, 0))
         return np.array([0, w[2] | w[3] << 32, w[0] | w[1] << 32], np.uint64).astype(np.int64)
 
-    def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
-        zero = Const(u32, 0)
-        lets, w = philox_lets("w", (*halves(ins[0][(0,)]), *halves(ins[0][(1,)])), (zero, zero))
+    def kernel(self, outs: Any, ins: Any, work: Any, *, domain: int = 0) -> tuple[Stmt, ...]:
+        key = (Const(u32, domain), Const(u32, 0))
+        lets, w = philox_lets("w", (*halves(ins[0][(0,)]), *halves(ins[0][(1,)])), key)
         values = (Const(i64, 0), expr.cast(joined_expr(w[3], w[2]), i64), expr.cast(joined_expr(w[1], w[0]), i64))
         return (*lets, *(outs[0].store((k,), v) for k, v in enumerate(values)))
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for seed in ((0, 0), (1, 2), (-5, 2**40)):
-            yield (np.array(seed, np.int64),), {}
+            yield (np.array(seed, np.int64),), {"domain": abs(seed[0])}
 
 
 random_bits, random_uniform, random_normal = register(RandomBits()), register(RandomUniform()), register(RandomNormal())

@@ -101,28 +101,6 @@ def _by_shape(name: str) -> Callable[..., NoReturn]:
     return rule
 
 
-def _by_parameter(name: str) -> Callable[..., NoReturn]:
-    def rule(*operands: Any) -> NoReturn:
-        raise NotImplementedError(f"the gradient of {name} with respect to its parameter")
-
-    return rule
-
-
-def _gamma_quantile(x: Any, y: Any) -> Any:
-    import scipy.special
-
-    return scipy.special.gammaincinv(y.astype(np.float64), x.astype(np.float64)).astype(x.dtype)
-
-
-def _poisson_quantile(x: Any, y: Any) -> Any:
-    import scipy.special
-
-    part, rate = x.astype(np.float64), y.astype(np.float64)
-    count = np.ceil(scipy.special.pdtrik(part, rate))
-    below = np.maximum(count - 1, 0)
-    return np.where(scipy.special.pdtr(below, rate) >= part, below, count).astype(x.dtype)
-
-
 def _igamma_slope(g: Any, a: Any, x: Any) -> Any:
     return g * exp((a - 1) * log(x) - x - lgamma(a))
 
@@ -135,14 +113,6 @@ polygamma = binary(
 )
 zeta = binary(
     "zeta", _scipy("zeta"), "", (None, lambda g, z, x, y: -g * x * zeta(x + 1, y)), wide=True, domain=((1.5, 4), (0.6, 4)), doc="Hurwitz' zeta(x, y)."
-)
-gamma_quantile = binary(
-    "gamma_quantile", lambda x, y: _gamma_quantile(x, y), "", (_by_shape("gamma_quantile"), _by_parameter("gamma_quantile")), wide=True,
-    domain=((0.1, 0.9), (0.6, 3)), doc="Below it lies the part x of the gamma distribution of shape y and scale 1.",
-)
-poisson_quantile = binary(
-    "poisson_quantile", lambda x, y: _poisson_quantile(x, y), "", None, kinds="f", wide=True, domain=((0.1, 0.9), (0.3, 20)),
-    doc="The smallest count at or below which lies at least the part x of the Poisson distribution of rate y.",
 )
 igamma = binary(
     "igamma", _scipy("gammainc"), "", (_by_shape("igamma"), lambda g, z, x, y: _igamma_slope(g, x, y)), wide=True, domain=((0.6, 3), (0.4, 3)),
