@@ -223,6 +223,11 @@ class Compiled:
             for (at, t), value in zip(work.results, results, strict=True):
                 view(at, t)[...] = value
             return 0
+        except InvalidArgumentError as e:
+            place = self.record.places[work.node] if work.node < len(self.record.places) else None
+            known = "function" in work.attrs or "\n  at " in str(e)  # what the user's own Python raises stays as it is
+            self._raised.error = e if known or place is None else InvalidArgumentError(f"{e}\n{place.quote()}")
+            return 1
         except BaseException as e:
             self._raised.error = e
             return 1

@@ -22,7 +22,7 @@ from tapejit.ops.broadcasting import broadcast_like
 from tapejit.ops.gathering import in_range, scatter
 from tapejit.ops.indexing import getitem, plan, positions
 from tapejit.ops.operand import Operand
-from tapejit.ops.shapes import reshape
+from tapejit.ops.shapes import identity, reshape
 from tapejit.ops.slicing import numpy_key
 from tapejit.record.recorder import Recorder, recording
 from tapejit.record.source import name_at
@@ -193,6 +193,8 @@ class Variable(Operand):
 
     def _converted(self, value: Any) -> EagerTensor:
         tensor = convert_to_tensor(value) if hasattr(value, "dims") else convert_to_tensor(value, self._dtype)
+        if not isinstance(tensor, EagerTensor):
+            identity(tensor)  # a tensor of a function being traced has no value; this says so
         return tensor if isinstance(value, EagerTensor) else EagerTensor(tensor._array)
 
     def _check(self, shape: tuple[Dim, ...], dtype: Any) -> None:

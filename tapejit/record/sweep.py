@@ -70,6 +70,13 @@ def _sparse_part(record: Record, operand: int, gs: tuple[Any, ...], sparse: Any)
     return None if found is None else sparse[1](*found, record.inputs[0].dims)
 
 
+def _placed(error: LookupError | NotImplementedError, record: Record) -> Exception:
+    """An error that says a gradient is missing, with the line of `record` where it is known."""
+    if record.place is None or "\n  at " in str(error) or type(error) not in (LookupError, NotImplementedError):
+        return error
+    return type(error)(f"{error}\n{record.place.quote()}")
+
+
 def sweep(
     records: Iterable[Record],
     targets: Sequence[Any],
@@ -77,38 +84,43 @@ def sweep(
     sources: Sequence[Any],
     during: Callable[[Record, int], AbstractContextManager] | None = None,
     sparse: tuple[frozenset[int], Callable[[Any, Any, Any], Any]] | None = None,
+    within: bool = False,
 ) -> list[Any]:
     """Gradients of the sum over targets of seed * target with respect to each source.
 
     `during(record, operand)` wraps the making of one operand's gradient, and with operand -1 the call of the rule itself (a pass uses
     it for names and places). LookupError from an op on the path that has no gradient and does not declare so.
     `sparse` is the ids of values that no record makes and whose gradient may stay rows and ids, with what makes one of
-    (rows, ids, shape): used where an op has a `sparse_vjp`.
+    (rows, ids, shape): used where an op has a `sparse_vjp`. `within`: the sweep is part of another one, which has conjugated its seeds.
     """
+    conjugate = (lambda x: x) if within else conjugated
     path, active = active_records(records, sources)
     adjoint: dict[int, Any] = {}
     for t, seed in zip(targets, seeds, strict=True):
         if id(t) in active and _flows(t):
-            seed = conjugated(seed)
+            seed = conjugate(seed)
             adjoint[id(t)] = adjoint[id(t)] + seed if id(t) in adjoint else seed
     for record, on_path in reversed(path):
         outputs = record.outputs
         gs = tuple(adjoint.get(id(o)) for o in outputs)
         if all(g is None for g in gs):
             continue
-        with during(record, -1) if during else nullcontext():
-            single = len(outputs) == 1
-            parts = record.op.vjp(gs[0] if single else gs, outputs[0] if single else outputs, *record.inputs, **record.attrs)
-        for i in on_path:
-            part = parts[i]
-            if part is None:
-                continue
-            with during(record, i) if during else nullcontext():
-                if callable(part):
-                    rows = _sparse_part(record, i, gs, sparse)
-                    part = part() if rows is None else rows
-                    if part is None:
-                        continue
-                key = id(record.inputs[i])
-                adjoint[key] = adjoint[key] + part if key in adjoint else part
-    return [conjugated(adjoint.get(id(s))) if _flows(s) else None for s in sources]
+        try:
+            with during(record, -1) if during else nullcontext():
+                single = len(outputs) == 1
+                parts = record.op.vjp(gs[0] if single else gs, outputs[0] if single else outputs, *record.inputs, **record.attrs)
+            for i in on_path:
+                part = parts[i]
+                if part is None:
+                    continue
+                with during(record, i) if during else nullcontext():
+                    if callable(part):
+                        rows = _sparse_part(record, i, gs, sparse)
+                        part = part() if rows is None else rows
+                        if part is None:
+                            continue
+                    key = id(record.inputs[i])
+                    adjoint[key] = adjoint[key] + part if key in adjoint else part
+        except (LookupError, NotImplementedError) as e:
+            raise _placed(e, record) from None
+    return [conjugate(adjoint.get(id(s))) if _flows(s) else None for s in sources]

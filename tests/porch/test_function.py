@@ -603,3 +603,22 @@ def test_reentry_from_a_callback():
 
     assert float(outer(tf.constant(2.0))) == 8.0
     assert depth == [2.0, 1.0, 0.0]
+
+
+def test_gradients_of_a_python_function_called_from_two_lines():
+    @tf.function
+    def square(x):
+        y = tf.py_function(lambda q: q * q, [x], tf.float32)
+        y.set_shape([])
+        return y
+
+    @tf.function
+    def f(a, b):
+        with tf.GradientTape(persistent=True) as t:
+            t.watch([a, b])
+            y, z = square(a), square(b)
+            s = y * a + tf.stop_gradient(z)
+        return t.gradient(y, a), t.gradient(z, b), t.gradient(s, a)
+
+    for _ in range(2):
+        assert [float(g) for g in f(tf.constant(3.0), tf.constant(5.0))] == [6.0, 10.0, 27.0]
