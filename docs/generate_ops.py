@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ def _operands(op: Any) -> str:
     positional = list(op.operands) if isinstance(op, Elementwise) else []
     attributes = []
     for p in parameters:
-        if p.kind is p.VAR_POSITIONAL and not positional:
-            positional.append("*operands")
+        if p.kind is p.VAR_POSITIONAL and not isinstance(op, Elementwise):
+            positional.append(f"*{p.name if positional else 'operands'}")
         elif p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
             positional.append(p.name)
         elif p.kind is p.KEYWORD_ONLY:
@@ -108,7 +109,7 @@ def _module(op: Any) -> str:
     for name, module in sorted(sys.modules.items()):
         if name.startswith("tapejit.ops.") and module is not None and any(v is op for v in vars(module).values()):
             source = inspect.getsource(module)
-            if f'"{op.name}"' in source:
+            if re.search(rf'(?:\(\s*|name = )"{op.name}"', source):
                 return name.removeprefix("tapejit.")
     return type(op).__module__.removeprefix("tapejit.")
 
