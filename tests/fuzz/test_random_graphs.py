@@ -44,7 +44,7 @@ def try_seeds(seeds: range, native: bool, drawn: Counter) -> None:
     found: dict[str, str] = {}
     undetermined = 0
     for seed in seeds:
-        force = (NAMES[2 * seed % len(NAMES)], NAMES[(2 * seed + 1) % len(NAMES)])
+        force = tuple(NAMES[(3 * seed + k) % len(NAMES)] for k in range(3))
         try:
             graph, setting = Generator(seed, force, drawn).make()
         except Finding as e:
