@@ -6,6 +6,7 @@ recorded op, whose gradient is a concrete function again.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 import time
@@ -16,16 +17,16 @@ import numpy as np
 import optree
 
 from tapejit.core import places, sizes
-from tapejit.core.errors import InvalidArgumentError
+from tapejit.core.errors import InternalError, InvalidArgumentError
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.graph import Graph, Operand, Value
 from tapejit.ir.interpreter import run
 from tapejit.ir.names import identifier
 from tapejit.ir.op import Op, thread
-from tapejit.ops.control import overwritten
 from tapejit.ops.operand import Tensor
 from tapejit.passes.differentiate import differentiate
+from tapejit.passes.partition import backward, kept_values, pure
 from tapejit.record.inline import inline
 from tapejit.record.recorder import Recorder, SymbolicTensor, recording
 from tapejit.runtime.plan import Argument, Give
@@ -61,12 +62,16 @@ class TraceRecorder(Recorder):
         graph = tensor.recorder.root.graph
         wanted = _cone(graph, tensor.value)
         if any(id(p) in wanted for p in graph.params):
-            raise ValueError(places.with_place("the initial value of a variable made inside a traced function may not depend on its arguments"))
+            raise ValueError(
+                places.with_place("the initial value of a variable made inside a traced function may not depend on its arguments")
+            )
         body = [n for n in graph.body if any(id(o) in wanted for o in n.outs)]
         cells = {name: v._value.numpy_view() for name, v in tensor.recorder.root.cells.items()}
         consts = {name: _view(held) for name, held in tensor.recorder.root.captured.items()}
         with recording(None), paused_tapes():
-            (out,) = run(Graph("initial_value", cells=graph.cells, consts=graph.consts, body=body, results=[tensor.value]), [], cells, consts)
+            (out,) = run(
+                Graph("initial_value", cells=graph.cells, consts=graph.consts, body=body, results=[tensor.value]), [], cells, consts
+            )
         return EagerTensor(np.asarray(out))
 
 
@@ -90,7 +95,9 @@ class Unfit(InvalidArgumentError):
 
 
 # ------------------------------------------------------------------------------------------------------ tracing
-def trace(function: Callable[..., Any], name: str, signature: Signature, arguments: Arguments, may_create: bool) -> tuple[ConcreteFunction, bool]:
+def trace(
+    function: Callable[..., Any], name: str, signature: Signature, arguments: Arguments, may_create: bool
+) -> tuple[ConcreteFunction, bool]:
     """Run the Python function once with symbolic arguments; the trace, and whether variables were created on the way.
 
     An exception leaves no trace behind.
@@ -154,12 +161,22 @@ class ConcreteFunction:
     """One trace: a graph, the variables and tensors it captured, and how its results are put back together."""
 
     def __init__(
-        self, owner_name: str, signature: Signature, arguments: Arguments, recorder: TraceRecorder, outputs: list[Any], tree: Any, seconds: float
+        self,
+        owner_name: str,
+        signature: Signature,
+        arguments: Arguments,
+        recorder: TraceRecorder,
+        outputs: list[Any],
+        tree: Any,
+        seconds: float,
     ) -> None:
         self.owner_name, self.signature = owner_name, signature
         self._name = f"__inference_{owner_name}_{next(_numbers)}"
         self.structure, self.keys = arguments.structure, arguments.keys
-        self.argument_leaves = [None if isinstance(k, TensorLeaf | VariableLeaf | ObjectLeaf) else x for x, k in zip(arguments.leaves, arguments.keys, strict=True)]
+        self.argument_leaves = [
+            None if isinstance(k, TensorLeaf | VariableLeaf | ObjectLeaf) else x
+            for x, k in zip(arguments.leaves, arguments.keys, strict=True)
+        ]
         self.traced = recorder.graph
         self.cells: dict[str, Variable] = dict(recorder.cells)
         self.captured: dict[str, Any] = dict(recorder.captured)
@@ -208,7 +225,11 @@ class ConcreteFunction:
         leaves = [
             TensorSpec([d if isinstance(d, int) else None for d in k.shape], k.dtype, n)
             if isinstance(k, TensorLeaf)
-            else k if isinstance(k, VariableLeaf) else k.object() if isinstance(k, ObjectLeaf) else x
+            else k
+            if isinstance(k, VariableLeaf)
+            else k.object()
+            if isinstance(k, ObjectLeaf)
+            else x
             for k, x, n in zip(self.keys, self.argument_leaves, self.signature.leaf_names(self.structure), strict=True)
         ]
         return self.signature.rebuild(self.structure, leaves)
@@ -281,7 +302,9 @@ class ConcreteFunction:
         key = tuple(id(v) for v in bound.values())
         flat = self._flat.get(key)
         if flat is None:
-            flat = self.compiled().launcher(EagerTensor, lambda own: own, (), bound, self._consts(), [Give(k) for k in range(len(self.traced.results))])
+            flat = self.compiled().launcher(
+                EagerTensor, lambda own: own, (), bound, self._consts(), [Give(k) for k in range(len(self.traced.results))]
+            )
             self._flat[key] = flat
         out = flat(*tensors)
         if out is NotImplemented:  # an array that is not contiguous, or of a layout kernels do not read
@@ -310,7 +333,9 @@ class ConcreteFunction:
 
         returns = optree.tree_unflatten(self.tree, [None if k is None else Give(k) for k in self.outputs_plan])
         try:
-            return self.compiled().launcher(EagerTensor, arguments, self.structure[0], self.bindings(variables), self._consts(), returns, fallback)
+            return self.compiled().launcher(
+                EagerTensor, arguments, self.structure[0], self.bindings(variables), self._consts(), returns, fallback
+            )
         except TypeError:  # a structure that only Python can take apart
             return None
 
@@ -364,79 +389,88 @@ class ConcreteFunction:
         read = [bound[c].read_tensor() for c in cells]  # the tapes see the reads
         consts = [h if isinstance(h, EagerTensor) else EagerTensor(h) for h in self.captured.values()]
         inputs = [*tensors, *read, *consts]
-        with paused_tapes():
-            results = self.run(tensors, bound)
+        if not any(isinstance(tape, GradientTape) and tape.follows(inputs) for tape in thread.tapes):
+            with paused_tapes():
+                return self._packed(self.run(tensors, bound))
         if self._call_op is None:
             self._call_op = _CallOp(self)
+        with paused_tapes():
+            outputs = self._call_op.forward.run(tensors, bound)
         for tape in thread.tapes:
-            tape.record(self._call_op, inputs, {}, tuple(results))
-        return self._packed(results)
+            tape.record(self._call_op, inputs, {}, tuple(outputs))
+        return self._packed(outputs[: len(self.traced.results)])
+
+    def also_giving(self, values: list[Value]) -> ConcreteFunction:
+        """A function like this one whose step has further results: values of its differentiated graph."""
+        if not values:
+            return self
+        out = copy.copy(self)
+        out.traced = self.differentiated().with_body(self.differentiated().body, [*self.differentiated().results, *values])
+        out._compiled, out._flat, out._lock = None, {}, threading.Lock()
+        return out
 
 
 _numbers = itertools.count(1)
 
 
 class _CallOp(Op):
-    """A call of a traced function as one op: operands are its arguments, the cells it read and its captures."""
+    """A call of a traced function as one op, for tapes around it.
+
+    Operands are its arguments, the cells it read and its captures. Results are the function's, then what its gradient keeps: the values
+    it is cheaper to keep than to compute again. Their part in a gradient of the gradient is a result's like any other.
+    """
 
     def __init__(self, concrete: ConcreteFunction) -> None:
         self.name = f"call_{concrete.owner_name}"
-        self.concrete = concrete
+        cells = [*concrete.cells, *concrete.variable_arguments]  # in the order of `bindings`
+        graph = pure(concrete.differentiated(), cells, list(concrete.captured))
+        try:
+            self._kept = kept_values(graph)
+        except LookupError:  # an op without a gradient, which matters when one is asked for
+            self._kept = []
+        own = {id(r) for r in graph.results}
+        results = [*graph.results, *(v for v in self._kept if id(v) not in own)]
+        self._at = [next(k for k, r in enumerate(results) if r is v) for v in self._kept]
+        self._graph = graph.with_body(graph.body, results)
+        self.forward = concrete.also_giving(results[len(graph.results) :])
         self._backward: dict[tuple[int, ...], tuple[ConcreteFunction, list[int]]] = {}
 
     def gradient_operands(self, count: int, attrs: dict[str, Any]) -> list[int]:
         return list(range(count))
 
     def vjp(self, g: Any, z: Any, *operands: Any) -> tuple[Any, ...]:
-        gs = g if isinstance(g, tuple) else (g,)
+        gs, zs = (g, z) if isinstance(z, tuple) else ((g,), (z,))
         present = tuple(k for k, x in enumerate(gs) if x is not None)
         if present not in self._backward:
-            self._backward[present] = self._build(present, operands)
-        backward, reached = self._backward[present]
-        grads = backward.call([*operands, *(gs[k] for k in present)], [])
+            self._backward[present] = self._derived(present)
+        function, reached = self._backward[present]
         out: list[Any] = [None] * len(operands)
-        for k, d in zip(reached, grads if isinstance(grads, tuple) else (grads,), strict=True):
-            out[k] = d
+        if reached:
+            grads = function.call([*operands, *(zs[k] for k in self._at), *(gs[k] for k in present)], [])
+            for k, d in zip(reached, grads, strict=True):
+                out[k] = d
         return tuple(out)
 
-    def _build(self, present: tuple[int, ...], operands: tuple[Any, ...]) -> tuple[Any, list[int]]:
-        """The function (operands, output gradients) -> gradients of the operands that are connected."""
-        concrete = self.concrete
-        graph = concrete.differentiated()
-        cells = [*concrete.cells, *concrete.variable_arguments]  # in the order of `bindings`
-        arguments, consts = len(graph.params), list(concrete.captured)
-        reached: list[int] = []
+    def _derived(self, present: tuple[int, ...]) -> tuple[ConcreteFunction, list[int]]:
+        """The function (operands, kept values, output gradients) -> gradients of the operands that are connected."""
+        graph, reached = backward(self._graph, present, self._kept)
 
         def gradients(*xs: Any) -> Any:
-            values, seeds = xs[: len(operands)], xs[len(operands) :]
             recorder = thread.recorder
-            current: dict[str, Any] = {c: values[arguments + k] for k, c in enumerate(cells)}
+            args = [recorder.builder.literal(recorder.operand(x)) for x in xs]
+            out = inline(recorder, graph, list(args), _no_cell, _no_cell, _no_cell)
+            return tuple(GraphTensor(recorder.builder.literal(o), recorder) for o in out)
 
-            def assign(cell: str, value: Operand) -> None:
-                current[cell] = overwritten(current[cell], value)  # what is assigned gets no gradient, later reads are the variable's
-
-            def operand(x: Any) -> Operand:
-                return recorder.operand(x)
-
-            with GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch([v for v in values if v.dtype.differentiable])
-                out = inline(
-                    recorder, graph, [operand(v) for v in values[:arguments]], lambda c: operand(current[c]), assign, lambda n: operand(values[arguments + len(cells) + consts.index(n)])
-                )
-                results = [GraphTensor(recorder.builder.literal(o), recorder) for o in out]
-            found = tape.gradient([results[k] for k in present], list(values), output_gradients=list(seeds))
-            reached[:] = [k for k, d in enumerate(found) if d is not None]
-            return tuple(found[k] for k in reached)
-
-        known = [*(p.type for p in graph.params), *(graph.cells[c] for c in cells)]  # what is open in the function is open in its gradient
-        types = [*known, *(Type(x.dtype, tuple(x.dims)) for x in operands[len(known) :]), *(graph.results[k].type for k in present)]
         signature = Signature(gradients)
-        specs = tuple(TensorSpec(_spec_shape(t.shape), t.dtype) for t in types)
-        backward, _ = trace(gradients, f"{concrete.owner_name}_gradient", signature, signature.bind(specs, {}), may_create=False)
-        return backward, reached
+        specs = tuple(TensorSpec(_spec_shape(p.type.shape), p.type.dtype) for p in graph.params)
+        function, _ = trace(gradients, graph.name, signature, signature.bind(specs, {}), may_create=False)
+        return function, reached
 
 
-def _spec_shape(dims: tuple[Dim, ...]) -> list[int | None]:
-    return [d if isinstance(d, int) else None for d in dims]
+def _no_cell(*name: Any) -> Any:
+    raise InternalError(f"a gradient that touches {name[0]}")
 
 
+def _spec_shape(dims: tuple[Dim, ...]) -> list[int | str | None]:
+    """Sizes that have a name keep it, so that equal ones stay so."""
+    return [d if isinstance(d, int) else str(d) if str(d).isidentifier() else None for d in dims]

@@ -106,6 +106,10 @@ class GradientTape:
                     active[id(o)] = o
                 return
 
+    def follows(self, inputs: list[Any]) -> bool:
+        """Whether an op of these operands would be recorded."""
+        return any(id(x) in self._active for x in inputs)
+
     def saw(self, variable: Variable, value: Any) -> None:
         """Called when a variable is read while the tape is active; `value` is the tensor read, None while tracing."""
         if value is None and self._traced is None:

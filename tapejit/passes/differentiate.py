@@ -256,7 +256,7 @@ class Differentiator(Writer):
         return live(out)
 
     def gradients(self, graph: Graph, wanted: Sequence[int], given: Sequence[int]) -> tuple[list[Value], list[Symbol | None]]:
-        """Write the reverse sweep over a graph whose lines the graph being written begins with.
+        """Write the reverse sweep over a graph whose lines the graph being written begins with, as part of a sweep around it.
 
         Gives new values for the output gradients of the results listed in `given`, and the gradients of the parameters listed in `wanted`.
         """
@@ -269,6 +269,7 @@ class Differentiator(Writer):
                 [self.symbol(s) for s in seeds],
                 [self.symbol(graph.params[i]) for i in wanted],
                 self._during,
+                within=True,
             )
         return seeds, grads
 

@@ -148,8 +148,11 @@ def kept_values(graph: Graph) -> list[Value]:
             net.add_edge("source", inner)
             net.add_edge(inner, outer, capacity=0)
             return
-        net.add_edge(inner, outer, capacity=1 if id(v) in results else 1 + _bytes(v.type))
         node = maker[id(v)]
+        if node.op is overwritten:  # no line of the forward half, which assigns instead
+            net.add_edge(inner, outer)
+        else:
+            net.add_edge(inner, outer, capacity=1 if id(v) in results else 1 + _bytes(v.type))
         if node.op in CHEAP:
             for a in node.values():
                 add(a)

@@ -330,6 +330,76 @@ def test_second_order_through_a_traced_call(v):
     assert numbers([g, *t2.gradient(g, [x, v])]) == [36, 36, 12]
 
 
+def test_orders_through_a_traced_call_with_an_open_size():
+    w = tf.Variable(np.array([[0.5, -1.0], [2.0, 0.3], [0.1, 0.7]], "float32"))
+
+    def f(x):
+        return tf.reduce_sum(tf.tanh(x @ w) ** 2, axis=1)
+
+    x = tf.constant(np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3))
+    found = []
+    for g in (f, tf.function(f, input_signature=[tf.TensorSpec([None, 3])])):
+        with tf.GradientTape() as t3:
+            t3.watch(x)
+            with tf.GradientTape() as t2:
+                t2.watch(x)
+                with tf.GradientTape() as t1:
+                    t1.watch(x)
+                    y = g(x)
+                first = t1.gradient(y, [x, w])
+                penalty = sum(tf.reduce_sum(d * d) for d in first)
+            second = t2.gradient(penalty, [x, w])
+            penalty = tf.reduce_sum(second[0] * second[0])
+        found.append([y, *first, *second, *t3.gradient(penalty, [x, w])])
+    for eager, traced in zip(*found, strict=True):
+        np.testing.assert_allclose(traced, eager, rtol=2e-5, atol=1e-5)
+
+
+def test_a_complex_function_called_under_a_tape():
+    def f(z):
+        return tf.cond(
+            tf.math.real(z)[0] > 0.0, lambda: tf.while_loop(lambda i, y: i < 2, lambda i, y: (i + 1, y * y * z), (0, z))[1], lambda: z
+        )
+
+    z = tf.Variable(np.array([2 + 1j, 1 - 1j]), dtype=tf.complex128)
+    found = []
+    for g in (f, tf.function(f)):
+        with tf.GradientTape() as tape:
+            y = g(z)
+        found.append(tape.gradient(y, z))
+    np.testing.assert_allclose(found[1], found[0])
+
+
+def test_an_op_without_a_gradient_may_be_called_under_a_tape(v):
+    from tapejit.ir.op import Op
+
+    class Odd(Op):
+        name = "odd"
+
+        def infer(self, x):
+            return x
+
+        def eager(self, x):
+            return x
+
+        def at(self, index, x):
+            return x[index]
+
+    odd = Odd()
+
+    @tf.function
+    def f(x):
+        return odd(x * x)
+
+    x = tf.constant(3.0)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = f(x)
+    assert y.numpy() == 9
+    with pytest.raises(LookupError, match="gradient registry has no entry for: odd"):
+        tape.gradient(y, x)
+
+
 # ------------------------------------------------------------------------------------------------- traced
 def test_errors_inside_a_traced_function_are_the_same(v):
     @tf.function
