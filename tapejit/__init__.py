@@ -3,7 +3,19 @@
 from tapejit.version import __version__
 
 from tapejit import ops as _ops  # fills the table of ops
-from tapejit.core.dtypes import DType, as_dtype, bfloat16, bool_ as bool, complex64, complex128, float16, float16 as half, float32, float64, float64 as double
+from tapejit.core.dtypes import (
+    DType,
+    as_dtype,
+    bfloat16,
+    bool_ as bool,
+    complex64,
+    complex128,
+    float16,
+    float16 as half,
+    float32,
+    float64,
+    float64 as double,
+)
 from tapejit.core.dtypes import int8, int16, int32, int64, uint8, uint16, uint32, uint64
 from tapejit.core.shape import TensorShape
 from tapejit.spec import TensorSpec
@@ -32,9 +44,56 @@ from tapejit.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from tapejit.creation import *
 from tapejit.debugging import Assert
 from tapejit.linalg import einsum, matmul, norm, tensordot
-from tapejit.math import abs, acos, acosh, add, add_n, argmax, argmin, asin, asinh, atan, atan2, atanh, complex, cos, cosh, cumsum, divide, equal, exp, floor
-from tapejit.math import greater, greater_equal, less, less_equal, logical_and, logical_not, logical_or, maximum, minimum, multiply, negative, not_equal, pow
-from tapejit.math import reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_prod, reduce_sum, round, scalar_mul, sigmoid
+from tapejit.math import (
+    abs,
+    acos,
+    acosh,
+    add,
+    add_n,
+    argmax,
+    argmin,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    complex,
+    cos,
+    cosh,
+    cumsum,
+    divide,
+    equal,
+    exp,
+    floor,
+)
+from tapejit.math import (
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    pow,
+)
+from tapejit.math import (
+    reduce_all,
+    reduce_any,
+    reduce_logsumexp,
+    reduce_max,
+    reduce_mean,
+    reduce_min,
+    reduce_prod,
+    reduce_sum,
+    round,
+    scalar_mul,
+    sigmoid,
+)
 from tapejit.math import sign, sin, sinh, sqrt, square, subtract, tan, tanh, truediv, truncatediv, truncatemod
 from tapejit.ordering import argsort, histogram_fixed_width, histogram_fixed_width_bins, searchsorted, sort
 from tapejit.output import print

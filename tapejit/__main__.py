@@ -40,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from tapejit.stages import STAGES
 
-    parser = argparse.ArgumentParser(prog="python -m tapejit", description="Look at, run and compare traced functions; look after the cache.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tapejit", description="Look at, run and compare traced functions; look after the cache."
+    )
     parser.add_argument("--version", action="version", version=f"tapejit {__version__}")
     commands = parser.add_subparsers(required=True, metavar="show|opt|run|compare|cache")
 
@@ -50,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     def on_function(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("target", metavar="FILE:NAME", help="a Python file and the name of a traced function in it, or a file of tensor IR")
+        sub.add_argument(
+            "target", metavar="FILE:NAME", help="a Python file and the name of a traced function in it, or a file of tensor IR"
+        )
         sub.add_argument("--args", default=None, metavar="EXPRESSION", help="arguments, for example 'x[:32], y[:32]'")
 
     show = command("show", _show, "print a function at a stage of its way to native code")

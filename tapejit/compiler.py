@@ -138,7 +138,9 @@ class Compiled:
 
     def __init__(self, record: Record, code: bytes) -> None:
         self.record = record
-        self.module = load.Module(code, record.symbols, {threads.SYMBOL: threads.parallel_for()} if threads.SYMBOL in record.symbols else None)
+        self.module = load.Module(
+            code, record.symbols, {threads.SYMBOL: threads.parallel_for()} if threads.SYMBOL in record.symbols else None
+        )
         self.address = self.module.address(record.entry)
         self._raised = threading.local()
         self._callback = _CALLBACK(self._host_call) if record.host else None

@@ -99,7 +99,10 @@ class Function:
 
     def _exact(self, arguments: Arguments) -> ConcreteFunction:
         """A trace for exactly these sizes, where one with open sizes took some to be equal that are not."""
-        keys = tuple(TensorLeaf(k.dtype, tuple(x.dims)) if isinstance(k, TensorLeaf) else k for x, k in zip(arguments.leaves, arguments.keys, strict=True))
+        keys = tuple(
+            TensorLeaf(k.dtype, tuple(x.dims)) if isinstance(k, TensorLeaf) else k
+            for x, k in zip(arguments.leaves, arguments.keys, strict=True)
+        )
         exact = Arguments(arguments.structure, arguments.leaves, keys)
         with self._lock:
             return self._traces.get(exact.key) or self._trace(exact)
@@ -147,7 +150,9 @@ class Function:
         self._traces[arguments.key] = concrete
         if any(not isinstance(d, int) for k in arguments.keys if isinstance(k, TensorLeaf) for d in k.shape):
             self._general.insert(0, (arguments, concrete))
-            self._general.sort(key=lambda item: sum(not isinstance(d, int) for k in item[0].keys if isinstance(k, TensorLeaf) for d in k.shape))
+            self._general.sort(
+                key=lambda item: sum(not isinstance(d, int) for k in item[0].keys if isinstance(k, TensorLeaf) for d in k.shape)
+            )
 
     def arguments_of_specs(self) -> Arguments:
         """The input signature as the arguments of a call."""
@@ -189,7 +194,11 @@ class Function:
             return list(self._traces.values())[-1]
         if self.input_signature is not None:
             return self.get_concrete_function()
-        raise ValueError(places.with_place(f"{self.name} has not been traced yet; call it once, or {self.name}.get_concrete_function(...) with arguments or tf.TensorSpecs"))
+        raise ValueError(
+            places.with_place(
+                f"{self.name} has not been traced yet; call it once, or {self.name}.get_concrete_function(...) with arguments or tf.TensorSpecs"
+            )
+        )
 
     def concrete_functions(self) -> list[ConcreteFunction]:
         """All traces, in the order they were made."""
@@ -281,7 +290,11 @@ def from_text(text: str, state: Mapping[str, Variable] | None = None, consts: Ma
     for what, declared, given in (("state", graph.cells, state), ("const", graph.consts, consts)):
         for name in declared:
             if name not in given:
-                raise ValueError(places.with_place(f"{graph.name} uses {what}.{name}; write from_text(text, {'state' if what == 'state' else 'consts'}={{{name!r}: ...}})"))
+                raise ValueError(
+                    places.with_place(
+                        f"{graph.name} uses {what}.{name}; write from_text(text, {'state' if what == 'state' else 'consts'}={{{name!r}: ...}})"
+                    )
+                )
 
         for name, t in graph.cells.items() if what == "state" else ():
             have = state[name].cell_type()
@@ -299,7 +312,9 @@ def from_text(text: str, state: Mapping[str, Variable] | None = None, consts: Ma
     recorder.cells, recorder.captured = state, consts
     count = len(graph.results)
     tree = optree.tree_structure(cast(Any, 0 if count == 1 else (0,) * count if count else None), none_is_leaf=True)
-    out.adopt(ConcreteFunction(graph.name, out.signature, out.arguments_of_specs(), recorder, list(range(count)) if count else [None], tree, 0.0))
+    out.adopt(
+        ConcreteFunction(graph.name, out.signature, out.arguments_of_specs(), recorder, list(range(count)) if count else [None], tree, 0.0)
+    )
     return out
 
 

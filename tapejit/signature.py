@@ -32,10 +32,16 @@ class TensorLeaf:
 
     def accepts(self, other: TensorLeaf) -> bool:
         """Whether a tensor described by `other` may be passed for this one."""
-        return self.dtype is other.dtype and len(self.shape) == len(other.shape) and all(a == b or not isinstance(a, int) for a, b in zip(self.shape, other.shape, strict=True))
+        return (
+            self.dtype is other.dtype
+            and len(self.shape) == len(other.shape)
+            and all(a == b or not isinstance(a, int) for a, b in zip(self.shape, other.shape, strict=True))
+        )
 
     def __str__(self) -> str:
-        return f"TensorSpec(shape=({', '.join(map(str, self.shape))}{',' if len(self.shape) == 1 else ''}), dtype={self.dtype!r}, name=None)"
+        return (
+            f"TensorSpec(shape=({', '.join(map(str, self.shape))}{',' if len(self.shape) == 1 else ''}), dtype={self.dtype!r}, name=None)"
+        )
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,9 @@ def leaf_key(x: Any, aliases: dict[int, int]) -> Any:
         return ObjectLeaf(x)
     except TypeError:
         raise TypeError(
-            places.with_place(f"Could not generate a generic TraceType for {x!r}: it cannot be hashed. Pass a tensor, a Python value, or give {type(x).__name__} a __hash__ and __eq__.")
+            places.with_place(
+                f"Could not generate a generic TraceType for {x!r}: it cannot be hashed. Pass a tensor, a Python value, or give {type(x).__name__} a __hash__ and __eq__."
+            )
         ) from None
 
 
@@ -147,8 +155,14 @@ class Signature:
         except (TypeError, ValueError):
             self.parameters = None
         kinds = [p.kind for p in self.parameters.parameters.values()] if self.parameters else []
-        self.positional_only = bool(kinds) and all(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
-        self.plain = self.positional_only and all(p.default is inspect.Parameter.empty for p in self.parameters.parameters.values()) if self.parameters else False
+        self.positional_only = bool(kinds) and all(
+            k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds
+        )
+        self.plain = (
+            self.positional_only and all(p.default is inspect.Parameter.empty for p in self.parameters.parameters.values())
+            if self.parameters
+            else False
+        )
         self.count = len(kinds)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
@@ -174,7 +188,11 @@ class Signature:
         try:
             bound = self.parameters.bind(*args, **kwargs)
         except TypeError as e:
-            raise TypeError(places.with_place(f"Binding inputs to tf.function failed due to `{e}`. Received args: {args} and kwargs: {kwargs} for signature: {self.parameters}.")) from None
+            raise TypeError(
+                places.with_place(
+                    f"Binding inputs to tf.function failed due to `{e}`. Received args: {args} and kwargs: {kwargs} for signature: {self.parameters}."
+                )
+            ) from None
         bound.apply_defaults()
         return tuple(bound.kwargs), (*bound.args, *(bound.kwargs[k] for k in bound.kwargs))
 
@@ -183,7 +201,11 @@ class Signature:
         assert self.specs is not None
 
         def refuse(why: str) -> TypeError:
-            return TypeError(places.with_place(f"Binding inputs to tf.function failed due to `{why}`. Received args: {args} and kwargs: {kwargs} for signature: {self.specs}."))
+            return TypeError(
+                places.with_place(
+                    f"Binding inputs to tf.function failed due to `{why}`. Received args: {args} and kwargs: {kwargs} for signature: {self.specs}."
+                )
+            )
 
         names: tuple[str, ...] = ()
         if kwargs and self.parameters is not None:
@@ -234,7 +256,9 @@ class Signature:
         """A name for every leaf: the parameter's, with the path inside a structure."""
         names, tree = structure
         listed = list(self.parameters.parameters) if self.parameters is not None else []
-        variadic = [n for n in listed if self.parameters is not None and self.parameters.parameters[n].kind is inspect.Parameter.VAR_POSITIONAL]
+        variadic = [
+            n for n in listed if self.parameters is not None and self.parameters.parameters[n].kind is inspect.Parameter.VAR_POSITIONAL
+        ]
         out = []
         for path in optree.treespec_paths(tree):
             first, rest = path[0], path[1:]
@@ -252,5 +276,3 @@ class Signature:
 def type_of(leaf: TensorLeaf, size: Callable[[Any], Any]) -> Type:
     """The type of a parameter; `size` makes a dim of None or of a name."""
     return Type(leaf.dtype, tuple(d if isinstance(d, int) else size(d) for d in leaf.shape))
-
-

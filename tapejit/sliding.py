@@ -473,5 +473,7 @@ def max_pool_with_argmax(
     wide, deep = scalar_of(width, dtypes.int64), scalar_of(channels, dtypes.int64)
     flat = (row * wide + column) * deep + iota(size=channels, dtype=dtypes.int64)
     if include_batch_in_index:
-        flat = flat + reshape(iota(size=batch, dtype=dtypes.int64), shape=(batch, 1, 1, 1)) * scalar_of(height * width * channels, dtypes.int64)
+        flat = flat + reshape(iota(size=batch, dtype=dtypes.int64), shape=(batch, 1, 1, 1)) * scalar_of(
+            height * width * channels, dtypes.int64
+        )
     return largest, cast(flat, dtype=dtypes.as_dtype(output_dtype))

@@ -19,8 +19,12 @@ class TensorSpec:
         if isinstance(shape, TensorShape):
             shape = None if shape.rank is None else shape.as_list()
         if shape is None:
-            raise NotImplementedError("TensorSpec of unknown rank: the rank of a traced tensor is always known; write TensorSpec([None, None], ...)")
-        self._named: tuple[int | str | None, ...] = tuple(d if isinstance(d, str) or d is None else int(d) for d in (shape if hasattr(shape, "__iter__") else (shape,)))
+            raise NotImplementedError(
+                "TensorSpec of unknown rank: the rank of a traced tensor is always known; write TensorSpec([None, None], ...)"
+            )
+        self._named: tuple[int | str | None, ...] = tuple(
+            d if isinstance(d, str) or d is None else int(d) for d in (shape if hasattr(shape, "__iter__") else (shape,))
+        )
 
     @property
     def shape(self) -> TensorShape:

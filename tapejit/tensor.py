@@ -25,6 +25,7 @@ from tapejit.record.sizes import as_dim, dims_of_elements
 
 _DTYPE_OF = {d.np: d for d in dtypes.ALL}
 
+
 class _Errstate:
     """NumPy's warnings switched off and on by its public interface."""
 
@@ -56,7 +57,9 @@ def assignment(tensor: Any, name: str) -> Any:
     except AttributeError:
         raise AttributeError(f"a tensor has no attribute {name!r}: tensors are immutable; keep what changes in a tf.Variable") from None
 
-    def assign(value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True, how: str = ASSIGNMENTS[name]) -> Any:
+    def assign(
+        value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True, how: str = ASSIGNMENTS[name]
+    ) -> Any:
         return update(value, how)
 
     return assign
@@ -175,7 +178,9 @@ class EagerTensor(Tensor):
 
     def __bool__(self) -> bool:
         if self._array.size != 1:
-            raise ValueError(f"The truth value of a tensor with shape {self.shape} is ambiguous; write tf.reduce_any(x) or tf.reduce_all(x)")
+            raise ValueError(
+                f"The truth value of a tensor with shape {self.shape} is ambiguous; write tf.reduce_any(x) or tf.reduce_all(x)"
+            )
         return bool(self._array)
 
     def __len__(self) -> int:
@@ -277,11 +282,16 @@ class GraphTensor(SymbolicTensor):
         return Reference(self)
 
     def _refuse(self, what: str, instead: str) -> str:
-        return places.with_place(f"{what} a symbolic tensor ({self.value.name}: {self.value.type}) is not possible while a function is traced; {instead}")
+        return places.with_place(
+            f"{what} a symbolic tensor ({self.value.name}: {self.value.type}) is not possible while a function is traced; {instead}"
+        )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         raise NotImplementedError(
-            self._refuse("Cannot convert a symbolic tf.Tensor to a numpy array: reading the value of", "use tf functions instead of NumPy's, or tf.numpy_function")
+            self._refuse(
+                "Cannot convert a symbolic tf.Tensor to a numpy array: reading the value of",
+                "use tf functions instead of NumPy's, or tf.numpy_function",
+            )
         )
 
     def __bool__(self) -> bool:
@@ -373,7 +383,9 @@ def execute(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
 default_carrier(execute)
 
 _NUMBERS = 1024
-_numbers: dict[tuple[type, float, Any], EagerTensor] = {}  # Python numbers as tensors; a loop meets the same ones again (but for 0.0 and -0.0)
+_numbers: dict[
+    tuple[type, float, Any], EagerTensor
+] = {}  # Python numbers as tensors; a loop meets the same ones again (but for 0.0 and -0.0)
 
 
 def _agree(op: Op, arrays: list[Any]) -> None:
@@ -453,7 +465,9 @@ def _unwrapped(x: Any, dtype: DType | None) -> np.ndarray:
     if dtype is None:
         typed: Any = next((v.dtype for v in parts if hasattr(v, "dims")), None)
         dtype = typed or next((dtypes.as_dtype(v.dtype) for v in parts if isinstance(v, np.ndarray)), None)
-    return np.stack([np.asarray(as_array(v.read_tensor()._array if hasattr(v, "read_tensor") else getattr(v, "_array", v), dtype)) for v in parts])
+    return np.stack(
+        [np.asarray(as_array(v.read_tensor()._array if hasattr(v, "read_tensor") else getattr(v, "_array", v), dtype)) for v in parts]
+    )
 
 
 def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, name: str | None = None) -> Any:
@@ -464,7 +478,11 @@ def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, nam
     wanted = None if dtype is None else dtypes.as_dtype(dtype)
     if isinstance(value, Tensor):
         if wanted is not None and value.dtype is not wanted:
-            raise ValueError(places.with_place(f"Tensor conversion requested dtype {wanted.name} for Tensor with dtype {value.dtype.name}: {value!r}; write tf.cast"))
+            raise ValueError(
+                places.with_place(
+                    f"Tensor conversion requested dtype {wanted.name} for Tensor with dtype {value.dtype.name}: {value!r}; write tf.cast"
+                )
+            )
         return value
     if hasattr(value, "read_tensor"):
         return convert_to_tensor(value.read_tensor(), dtype)
@@ -500,7 +518,11 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
         elif array.size == int(np.prod(sizes)):
             array = array.reshape(sizes)
         else:
-            raise TypeError(places.with_place(f"Eager execution of tf.constant with unsupported shape. Tensor has {array.size} elements, but got `shape` {TensorShape(shape)}"))
+            raise TypeError(
+                places.with_place(
+                    f"Eager execution of tf.constant with unsupported shape. Tensor has {array.size} elements, but got `shape` {TensorShape(shape)}"
+                )
+            )
     return EagerTensor(array)
 
 
@@ -531,5 +553,7 @@ def dims_of(shape: Any) -> tuple[Dim, ...]:
 
 def _int(d: Any) -> Any:
     if d is None:
-        raise ValueError(places.with_place("a size of the shape is None; write -1 in tf.reshape, or tf.shape(x)[k] for a size known at run time"))
+        raise ValueError(
+            places.with_place("a size of the shape is None; write -1 in tf.reshape, or tf.shape(x)[k] for a size known at run time")
+        )
     return d if not isinstance(d, int | np.integer | float) else int(d)

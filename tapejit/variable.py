@@ -71,7 +71,11 @@ class Variable(Operand):
         self._dtype = wanted
         self._static = TensorShape(array.shape) if shape is None else TensorShape(shape)
         if not self._static.is_compatible_with(array.shape):
-            raise ValueError(places.with_place(f"The initial value's shape ({TensorShape(array.shape)}) is not compatible with the explicitly supplied `shape` argument ({self._static})."))
+            raise ValueError(
+                places.with_place(
+                    f"The initial value's shape ({TensorShape(array.shape)}) is not compatible with the explicitly supplied `shape` argument ({self._static})."
+                )
+            )
         self._trainable = trainable is not False
         self._name = name or "Variable"
         self.constraint = constraint
@@ -163,7 +167,9 @@ class Variable(Operand):
         """A copy of the value: an ndarray, or a NumPy scalar."""
         if thread.recorder is not None:
             raise NotImplementedError(
-                places.with_place(f"numpy() is only available when eager execution is enabled: {self.name} is a cell of the function being traced; use its value as a tensor")
+                places.with_place(
+                    f"numpy() is only available when eager execution is enabled: {self.name} is a cell of the function being traced; use its value as a tensor"
+                )
             )
         return self._value.numpy()
 
@@ -199,9 +205,17 @@ class Variable(Operand):
 
     def _check(self, shape: tuple[Dim, ...], dtype: Any) -> None:
         if isinstance(dtype, DType) and dtype is not self._dtype:
-            raise InvalidArgumentError(places.with_place(f"{self.name} has dtype {self._dtype.name} and cannot be assigned a {dtype.name} tensor; write tf.cast(value, tf.{self._dtype.name})"))
+            raise InvalidArgumentError(
+                places.with_place(
+                    f"{self.name} has dtype {self._dtype.name} and cannot be assigned a {dtype.name} tensor; write tf.cast(value, tf.{self._dtype.name})"
+                )
+            )
         if not self._static.is_compatible_with(TensorShape(shape)):
-            raise ValueError(places.with_place(f"Cannot assign value to variable '{self.name}': Shape mismatch. The variable shape {self._static}, and the assigned value shape {TensorShape(shape)} are incompatible."))
+            raise ValueError(
+                places.with_place(
+                    f"Cannot assign value to variable '{self.name}': Shape mismatch. The variable shape {self._static}, and the assigned value shape {TensorShape(shape)} are incompatible."
+                )
+            )
 
     def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
         """`assign(self + delta)`."""
@@ -277,7 +291,9 @@ class Variable(Operand):
 
     def _scattered_rows(self, sparse_delta: Any, combine: str, turned: Any = None) -> Variable:
         if not hasattr(sparse_delta, "indices"):
-            raise TypeError(places.with_place(f"sparse_delta is not IndexedSlices: {sparse_delta!r}; write tf.IndexedSlices(values, indices)"))
+            raise TypeError(
+                places.with_place(f"sparse_delta is not IndexedSlices: {sparse_delta!r}; write tf.IndexedSlices(values, indices)")
+            )
         with paused_tapes():
             ids = in_range(sparse_delta.indices, limit=self.dims[0])
             rows = broadcast_like(sparse_delta.values, (*ids.dims, *self.dims[1:]))
@@ -323,16 +339,32 @@ class Variable(Operand):
         return Reference(self)
 
     def __iadd__(self, other: Any) -> Any:
-        raise RuntimeError(places.with_place("`variable += value` with `tf.Variable`s is not supported. Use `variable.assign_add(value)` to modify the variable, or `out = variable + value` for a new tensor."))
+        raise RuntimeError(
+            places.with_place(
+                "`variable += value` with `tf.Variable`s is not supported. Use `variable.assign_add(value)` to modify the variable, or `out = variable + value` for a new tensor."
+            )
+        )
 
     def __isub__(self, other: Any) -> Any:
-        raise RuntimeError(places.with_place("`variable -= value` with `tf.Variable`s is not supported. Use `variable.assign_sub(value)` to modify the variable, or `out = variable - value` for a new tensor."))
+        raise RuntimeError(
+            places.with_place(
+                "`variable -= value` with `tf.Variable`s is not supported. Use `variable.assign_sub(value)` to modify the variable, or `out = variable - value` for a new tensor."
+            )
+        )
 
     def __imul__(self, other: Any) -> Any:
-        raise RuntimeError(places.with_place("`variable *= value` with `tf.Variable`s is not supported. Use `variable.assign(variable * value)` to modify the variable, or `out = variable * value` for a new tensor."))
+        raise RuntimeError(
+            places.with_place(
+                "`variable *= value` with `tf.Variable`s is not supported. Use `variable.assign(variable * value)` to modify the variable, or `out = variable * value` for a new tensor."
+            )
+        )
 
     def __itruediv__(self, other: Any) -> Any:
-        raise RuntimeError(places.with_place("`variable /= value` with `tf.Variable`s is not supported. Use `variable.assign(variable / value)` to modify the variable, or `out = variable / value` for a new tensor."))
+        raise RuntimeError(
+            places.with_place(
+                "`variable /= value` with `tf.Variable`s is not supported. Use `variable.assign(variable / value)` to modify the variable, or `out = variable / value` for a new tensor."
+            )
+        )
 
     def __float__(self) -> float:
         return float(self.read_tensor())

@@ -63,7 +63,9 @@ class TensorShape:
         other = TensorShape(other)
         if self._dims is None or other._dims is None:
             return True
-        return len(self._dims) == len(other._dims) and all(a is None or b is None or a == b for a, b in zip(self._dims, other._dims, strict=True))
+        return len(self._dims) == len(other._dims) and all(
+            a is None or b is None or a == b for a, b in zip(self._dims, other._dims, strict=True)
+        )
 
     def assert_is_compatible_with(self, other: Any) -> None:
         """ValueError unless `is_compatible_with`."""

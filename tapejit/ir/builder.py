@@ -91,7 +91,12 @@ class Builder:
             return None  # what a nested graph reads may have changed, what it writes would be written once
         version = self._version.get(attrs["cell"], 0) if op is structure.read else 0
         try:
-            key = (op, tuple(a if isinstance(a, Literal) else id(a) for a in args), tuple(sorted((k, _exact(v)) for k, v in attrs.items())), version)
+            key = (
+                op,
+                tuple(a if isinstance(a, Literal) else id(a) for a in args),
+                tuple(sorted((k, _exact(v)) for k, v in attrs.items())),
+                version,
+            )
             hash(key)
         except TypeError:
             return None

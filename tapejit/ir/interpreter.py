@@ -21,7 +21,9 @@ from tapejit.ir.graph import Graph, Literal, Operand, Value
 class Environment:
     """Arrays by value, cells and constants by name, sizes by name; nested graphs see those around them."""
 
-    def __init__(self, cells: MutableMapping[str, Any], consts: Mapping[str, Any], sizes_: dict[str, int], outer: Environment | None = None) -> None:
+    def __init__(
+        self, cells: MutableMapping[str, Any], consts: Mapping[str, Any], sizes_: dict[str, int], outer: Environment | None = None
+    ) -> None:
         self.cells, self.consts, self.sizes, self.outer = cells, consts, sizes_, outer
         self.arrays: dict[int, Any] = {}
 
@@ -61,7 +63,9 @@ def bind_sizes(graph: Graph, shapes: list[tuple[int, ...]], cell_shapes: Mapping
                     try:
                         solved = sizes.solve(d, n, env)
                     except ValueError:
-                        raise InvalidArgumentError(f"{graph.name}: {name} of shape {list(shape)} has an axis of size {n}, which {d} cannot be") from None
+                        raise InvalidArgumentError(
+                            f"{graph.name}: {name} of shape {list(shape)} has an axis of size {n}, which {d} cannot be"
+                        ) from None
                     if solved is not None:
                         env.setdefault(*solved)
     for name, dims, shape in pairs:
@@ -70,7 +74,9 @@ def bind_sizes(graph: Graph, shapes: list[tuple[int, ...]], cell_shapes: Mapping
                 raise InvalidArgumentError(f"{graph.name}: axis {axis} of {name} must have size {d}, got {n}")
     for a, b in graph.guards:
         if not (sizes.names(a) | sizes.names(b)) - set(env) and sizes.evaluate(a, env) != sizes.evaluate(b, env):
-            raise InvalidArgumentError(f"{graph.name}: sizes {a} and {b} must be equal, got {sizes.evaluate(a, env)} and {sizes.evaluate(b, env)}")
+            raise InvalidArgumentError(
+                f"{graph.name}: sizes {a} and {b} must be equal, got {sizes.evaluate(a, env)} and {sizes.evaluate(b, env)}"
+            )
     return env
 
 

@@ -1,12 +1,12 @@
 """The ops that are not arithmetic: cells, constants, sizes, and the tape's own lines.
 
-    x = state.x                     read     the value of a cell
-    state.x = y                     assign   from here on the cell has the value y
-    x = const.x                     const    an array held by reference
-    c = constant([1.0, 2.0])        constant a small array written out
-    n = dim(B)                      dim      a size as a scalar
-    tape.watch(x)                   watch
-    dw, = tape.gradient([l], [w])   gradient
+x = state.x                     read     the value of a cell
+state.x = y                     assign   from here on the cell has the value y
+x = const.x                     const    an array held by reference
+c = constant([1.0, 2.0])        constant a small array written out
+n = dim(B)                      dim      a size as a scalar
+tape.watch(x)                   watch
+dw, = tape.gradient([l], [w])   gradient
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Gradient(Op):
 
     name = "gradient"
 
-    def infer(self, *types: Type, tape: str, targets: int, sources: tuple[int | str, ...], seeds: tuple[int | None, ...], cells: tuple[Type, ...]) -> tuple[Type, ...]:
+    def infer(
+        self, *types: Type, tape: str, targets: int, sources: tuple[int | str, ...], seeds: tuple[int | None, ...], cells: tuple[Type, ...]
+    ) -> tuple[Type, ...]:
         listed = iter(cells)
         return tuple(types[s] if isinstance(s, int) else next(listed) for s in sources)
 

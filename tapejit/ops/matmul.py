@@ -29,9 +29,13 @@ class MatMul(Op):
 
     def infer(self, x: Type, y: Type, *, transpose_a: bool = False, transpose_b: bool = False) -> Type:
         if x.dtype is not y.dtype:
-            raise TypeError(f"matmul takes operands of one dtype, got {x.dtype.name} and {y.dtype.name}; write tf.cast(x, tf.{x.dtype.name})")
+            raise TypeError(
+                f"matmul takes operands of one dtype, got {x.dtype.name} and {y.dtype.name}; write tf.cast(x, tf.{x.dtype.name})"
+            )
         if x.rank < 2 or y.rank < 2:
-            raise ValueError(f"matmul takes operands of rank 2 or more, got {x} and {y}; write tf.linalg.matvec or tf.tensordot for vectors")
+            raise ValueError(
+                f"matmul takes operands of rank 2 or more, got {x} and {y}; write tf.linalg.matvec or tf.tensordot for vectors"
+            )
         a, b = _flipped(x.shape, transpose_a), _flipped(y.shape, transpose_b)
         try:
             sizes.unify(a[-1], b[-2])
@@ -72,7 +76,15 @@ class MatMul(Op):
         return expr.cast(expr.Reduce(a.dtype, "add", (("k", depth),), a * b), dtype)
 
     def samples(self, draw: Any) -> Iterator[Any]:
-        for a, b in [((2, 3), (3, 4)), ((5, 2, 3), (5, 3, 4)), ((5, 2, 3), (3, 1)), ((1, 2, 3), (6, 3, 2)), ((2, 0), (0, 3)), ((1, 1), (1, 1)), ((17, 33), (33, 40))]:
+        for a, b in [
+            ((2, 3), (3, 4)),
+            ((5, 2, 3), (5, 3, 4)),
+            ((5, 2, 3), (3, 1)),
+            ((1, 2, 3), (6, 3, 2)),
+            ((2, 0), (0, 3)),
+            ((1, 1), (1, 1)),
+            ((17, 33), (33, 40)),
+        ]:
             yield (draw(a, kinds="fic"), draw(b, kinds="fic")), {}
         yield (draw((3, 2)), draw((3, 4))), {"transpose_a": True}
         yield (draw((2, 3)), draw((4, 3))), {"transpose_b": True}

@@ -74,7 +74,9 @@ def inline(
             assign(node.attrs["cell"], values[0])
             continue
         attrs = {k: copied(a, env, names, dims) if isinstance(a, Graph) else renamed_dims(a, dims) for k, a in node.attrs.items()}
-        outs = builder.emit(node.op, values, attrs, place=node.place, name=node.outs[0].name if len(node.outs) == 1 else "", tapes=recorder.tapes)
+        outs = builder.emit(
+            node.op, values, attrs, place=node.place, name=node.outs[0].name if len(node.outs) == 1 else "", tapes=recorder.tapes
+        )
         for old, new in zip(node.outs, outs, strict=True):
             env[id(old)] = new
             if node.op.binds_size:

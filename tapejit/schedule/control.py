@@ -118,7 +118,9 @@ def _scan(planner: Planner, node: Node) -> list[Step]:
     at: Expr = Load(dtypes.int64, step, ())
     row = total - 1 - at if node.attrs.get("reverse") else at
     size_names = tuple(sorted({x.name for x in expr.walk(total) if isinstance(x, Var)}))
-    test = _launch(planner, "more_steps", [Store(going, (), at < total)], [(step, COUNT, "in"), (going, Type(dtypes.bool_), "out")], size_names)
+    test = _launch(
+        planner, "more_steps", [Store(going, (), at < total)], [(step, COUNT, "in"), (going, Type(dtypes.bool_), "out")], size_names
+    )
     given: list[Any] = list(state)
     slices: list[Step] = []
     for p, buffer in zip(body.params[carried : carried + scanned], operands[carried : carried + scanned], strict=True):

@@ -208,7 +208,14 @@ class Definitions:
                 assert isinstance(body, Reduce)
                 own = self.index(type.shape)
                 swap = {i.name: o for i, o in zip(index, own, strict=True) if isinstance(i, Var)}
-                self._reduce(inner, Type(e.dtype, type.shape), own, Reduce(body.dtype, body.combine, body.axes, expr.substitute(body.body, swap)), node, place)
+                self._reduce(
+                    inner,
+                    Type(e.dtype, type.shape),
+                    own,
+                    Reduce(body.dtype, body.combine, body.axes, expr.substitute(body.body, swap)),
+                    node,
+                    place,
+                )
                 made = self.table[inner]
                 return Source(inner, made.type, made if made.inline else None)[index]
             return expr.rebuild(e, replace)
@@ -233,4 +240,3 @@ def is_rearrangement(e: Expr) -> bool:
         if e.dtype is dtypes.int64 and not any(isinstance(x, Load) for x in expr.walk(e)):
             return True
     return False
-

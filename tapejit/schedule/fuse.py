@@ -216,7 +216,13 @@ class Fuser:
             variable, extent, _ = remaining[0]
             found = None
             for item in reversed(body):
-                if isinstance(item, Loop) and not item.over_parts and item.part is None and item.extent == extent and self._may_share(tree, item, d, variable):
+                if (
+                    isinstance(item, Loop)
+                    and not item.over_parts
+                    and item.part is None
+                    and item.extent == extent
+                    and self._may_share(tree, item, d, variable)
+                ):
                     found = item
                     break
                 if self._makes_use(tree, item, d):
@@ -284,7 +290,9 @@ class Fuser:
             if isinstance(e, Load):
                 if e.buffer in p.made and e.index != d.index:
                     return None
-                if any(column in variables(i) for i in e.index[:-1]) or (e.index and column in variables(e.index[-1]) and not isinstance(e.index[-1], Var)):
+                if any(column in variables(i) for i in e.index[:-1]) or (
+                    e.index and column in variables(e.index[-1]) and not isinstance(e.index[-1], Var)
+                ):
                     return None
             elif isinstance(e, Call) and e.fn == "guarded":
                 return None

@@ -208,7 +208,13 @@ def lower_tree(name: str, tree: Tree, layout: Layout, stored: set[str], scratch:
                     done = made.definition.kind == "reduce" and not made.in_memory and made.path[made.reduced.index(True)] is item
                     if done and made.definition.name in stored:
                         dtype = made.definition.element.dtype  # type: ignore[union-attr]
-                        out.append(Store(layout.memory[made.definition.name].name, at(made.definition.name, made.index), Var(dtype, layout.local(made.definition.name))))
+                        out.append(
+                            Store(
+                                layout.memory[made.definition.name].name,
+                                at(made.definition.name, made.index),
+                                Var(dtype, layout.local(made.definition.name)),
+                            )
+                        )
         return tuple(out)
 
     body = block(tree.body, [])
@@ -245,7 +251,9 @@ def lower_product(name: str, p: Product, layout: Layout, stored: set[str], panel
         shifted: dict[str, Expr] = {p.row[0]: Var(dtypes.int64, b) * panel + Var(dtypes.int64, p.row[0])}
         left, epilogue = expr.substitute(left, shifted), [_shifted(s, shifted) for s in epilogue]
         rows = sizes.minimum(panel, rows - panel * sizes.named(b))
-    stmt: Stmt = Contract(p.row[0], rows, p.column[0], p.column[1], p.depth[0], p.depth[1], left, swap(p.right), layout.local(out.name), tuple(epilogue))
+    stmt: Stmt = Contract(
+        p.row[0], rows, p.column[0], p.column[1], p.depth[0], p.depth[1], left, swap(p.right), layout.local(out.name), tuple(epilogue)
+    )
     if panel:
         stmt = For(b, sizes.floordiv(p.row[1] + (panel - 1), panel), "parallel", (stmt,))
     for variable, extent in reversed(p.batch):
@@ -272,7 +280,9 @@ def lower_opaque(name: str, definitions: list[Definition], layout: Layout, work:
         ins.append(Scalar(a.value, a.dtype) if not hasattr(a, "name") else Source(layout.memory[a.name].name, a.type))  # type: ignore[union-attr]
     outs = [Source(layout.memory[d.name].name, d.type) for d in definitions]
     body = node.op.kernel(outs, ins, [Source(w.name, w.type) for w in work], **node.attrs)
-    return kernel(name, tuple(_numbered(s, node_number) for s in body), layout, [definitions[0].place] if definitions[0].place else [], work)
+    return kernel(
+        name, tuple(_numbered(s, node_number) for s in body), layout, [definitions[0].place] if definitions[0].place else [], work
+    )
 
 
 def _numbered(s: Stmt, node: int) -> Stmt:
@@ -346,4 +356,3 @@ def kernel(name: str, body: tuple[Stmt, ...], layout: Layout, places: list[str],
             named.update(sizes.names(d))
         params.append(Param(b, t.dtype, t.shape, "inout" if b in read and b in written else "out" if b in written else "in"))
     return Kernel(name, tuple(params), tuple(sorted(named - bound)), body, tuple(places))
-

@@ -94,7 +94,9 @@ def data_edges(fuser: Fuser, table: dict[str, Definition]) -> set[tuple[int, int
 def _reads(unit: Unit, names: set[str]) -> bool:
     if any(u in names for d in members(unit) for u in d.uses()):
         return True
-    return isinstance(unit, Product) and any(isinstance(x, Load) and x.buffer in names for e in (unit.left, unit.right) for x in expr.walk(e))
+    return isinstance(unit, Product) and any(
+        isinstance(x, Load) and x.buffer in names for e in (unit.left, unit.right) for x in expr.walk(e)
+    )
 
 
 def _same_place(unit: Unit, value: str, reads: set[str]) -> bool:

@@ -120,7 +120,11 @@ class Planner:
             self.definitions.define(node)
         for o in node.outs:
             d = self.definitions.table[o.name]
-            needs = ({n for dim in _dims_of(d) for n in sizes.names(dim)} | _attr_names(node.attrs)) & self.work.late_sizes & set(self.definitions.table)
+            needs = (
+                ({n for dim in _dims_of(d) for n in sizes.names(dim)} | _attr_names(node.attrs))
+                & self.work.late_sizes
+                & set(self.definitions.table)
+            )
             d.operands = tuple(dict.fromkeys([*d.operands, *sorted(needs - {d.name})]))
 
     def _scalar(self, node: Node, element: Any) -> None:
@@ -266,7 +270,9 @@ class Planner:
             for d in members(unit):
                 out.update(u for u in self._resolved_uses(d) if fuser.unit_of.get(u, at) != at)
             if isinstance(unit, Product):
-                out.update(x.buffer for e in (unit.left, unit.right) for x in expr.walk(e) if isinstance(x, Load) and x.buffer in fuser.unit_of)
+                out.update(
+                    x.buffer for e in (unit.left, unit.right) for x in expr.walk(e) if isinstance(x, Load) and x.buffer in fuser.unit_of
+                )
             if isinstance(unit, Tree):
                 out.update(spilled(unit))
         return out
@@ -336,7 +342,9 @@ class Planner:
     def _used_outside(self, fuser: Fuser, name: str) -> bool:
         at = fuser.unit_of[name]
         return any(name in self._resolved_uses(d) for k, unit in enumerate(fuser.units) if k != at for d in members(unit)) or any(
-            name in {x.buffer for e in (u.left, u.right) for x in expr.walk(e) if isinstance(x, Load)} for u in fuser.units if isinstance(u, Product)
+            name in {x.buffer for e in (u.left, u.right) for x in expr.walk(e) if isinstance(x, Load)}
+            for u in fuser.units
+            if isinstance(u, Product)
         )
 
     # ------------------------------------------------------------------------------------------ steps
@@ -410,7 +418,11 @@ class Planner:
         for d in unit.definitions if node.outs else ():
             results.append((len(buffers), d.type))
             buffers.append(self.layout.memory[d.name].name)
-        named = sorted({n for o in operands if isinstance(o, tuple) for x in o[1].shape for n in sizes.names(x)} | {n for _, t in results for x in t.shape for n in sizes.names(x)} | _attr_names(node.attrs))
+        named = sorted(
+            {n for o in operands if isinstance(o, tuple) for x in o[1].shape for n in sizes.names(x)}
+            | {n for _, t in results for x in t.shape for n in sizes.names(x)}
+            | _attr_names(node.attrs)
+        )
         self.work.host.append(HostWork(node.op, node.attrs, tuple(operands), tuple(results), tuple(named), number))
         steps.append(HostCall(len(self.work.host) - 1, number, tuple(buffers), tuple(sizes.named(n) for n in named)))
 
@@ -430,14 +442,18 @@ class Planner:
     def _finish(self, steps: list[Step], results: list[tuple[str, Type]], in_place: set[str]) -> Plan:
         late = tuple(self.layout.memory[n].name for n, t in results if self.work.buffers[self.layout.memory[n].name].home == "heap")
         steps, placed, total = arena(steps, self.work.buffers, late)
-        known = sorted({n for v in [*self.graph.params] for d in v.type.shape for n in sizes.names(d)} | {n for t in self.graph.cells.values() for d in t.shape for n in sizes.names(d)})
+        known = sorted(
+            {n for v in [*self.graph.params] for d in v.type.shape for n in sizes.names(d)}
+            | {n for t in self.graph.cells.values() for d in t.shape for n in sizes.names(d)}
+        )
         table = [b.name for b in placed.values() if b.home in ("argument", "cell", "constant", "result")]
         for n in late:
             table += [f"{n}.address", *(f"{n}.size{k}" for k in range(len(placed[n].shape)))]
         table += ["arena", *known, "error", "callback"]
         program = Program(self.graph.name, placed, tuple(steps), tuple(table), total, tuple(known))
         cells = tuple(
-            CellPlan(c, t, self.cell_buffer[c], "in place" if c in in_place else self.new_cell.get(c, "")) for c, t in self.graph.cells.items()
+            CellPlan(c, t, self.cell_buffer[c], "in place" if c in in_place else self.new_cell.get(c, ""))
+            for c, t in self.graph.cells.items()
         )
         return Plan(
             program,
@@ -485,4 +501,3 @@ def _title(stored: list[str], unit: Unit) -> str:
 def plan(graph: Graph, target: Target) -> Plan:
     """The program of `graph` for `target`, with its calling record."""
     return Planner(graph, target).plan()
-

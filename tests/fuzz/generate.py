@@ -333,7 +333,10 @@ class Generator:
             types = [Type(dtypes.as_dtype(x.dtype), tuple(renamed.get(d, d) for d in x.shape)) for x in xs]
             if renamed:
                 attrs = {k: _renamed(v, renamed, rng) if k in speaks_of_sizes(op) else v for k, v in attrs.items()}
-            args = tuple(self.operand(scope, x, t, reuse=attempt < 3 and not (name in CHECKED_BEFORE and scope.outer)) for x, t in zip(xs, types, strict=True))
+            args = tuple(
+                self.operand(scope, x, t, reuse=attempt < 3 and not (name in CHECKED_BEFORE and scope.outer))
+                for x, t in zip(xs, types, strict=True)
+            )
             if name in CHECKED_BEFORE and not CHECKED_BEFORE[name](*(scope.array(a) for a in args), attrs):
                 continue
             outs = self.emit(scope, op, args, attrs)

@@ -199,7 +199,9 @@ def _tidy(graph: Graph, setting: Setting) -> tuple[Graph, Setting]:
             if spoken <= bound:
                 verify(kept)
                 return kept, Setting(
-                    {p.name: setting.args[p.name] for p in params}, {c: setting.cells[c] for c in kept.cells}, {c: setting.consts[c] for c in kept.consts}
+                    {p.name: setting.args[p.name] for p in params},
+                    {c: setting.cells[c] for c in kept.cells},
+                    {c: setting.consts[c] for c in kept.consts},
                 )
     return graph, setting
 

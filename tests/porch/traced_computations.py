@@ -108,31 +108,103 @@ for _name, _f in {
     add(f"xy_{_name}", _f, X, Y)
 add("ties", lambda x: [tf.maximum(x, 3.0), tf.minimum(x, 0.0), tf.nn.relu(x), tf.abs(x), tf.reduce_max(x, 1), tf.reduce_min(x), tf.clip_by_value(x, -1.0, 3.0)],
     np.asarray([[1, 3, 3, 2], [5, 5, 5, 5], [0, -1, -1, 0]], np.float32))  # fmt: skip
-add("at_zero", lambda z: [tf.math.divide_no_nan(2.0, z), tf.sqrt(z), z**2 + tf.pow(z, 0.0), tf.where(z > 0, tf.sqrt(z) / z, 0.0)], np.asarray([0.0, 1.0], np.float32))
+add(
+    "at_zero",
+    lambda z: [tf.math.divide_no_nan(2.0, z), tf.sqrt(z), z**2 + tf.pow(z, 0.0), tf.where(z > 0, tf.sqrt(z) / z, 0.0)],
+    np.asarray([0.0, 1.0], np.float32),
+)
 add("add_n_scalars", lambda a, b: tf.add_n([a, b]), np.float32(1.5), np.float32(2.5))
 add("float64", lambda a: tf.exp(a) * tf.sin(a) / (1 + a * a), r(4, dtype=np.float64))
 
 # ------------------------------------------------------------------------------------------------ integers, bools, complex
 A = i32([[1, -2, 3], [4, 5, -6]])
-add("int_ops", lambda a: [a // 2, a % 4, tf.abs(a), tf.math.floordiv(a, 3), a**2, tf.math.mod(a, 3), tf.truncatediv(a, 2), tf.maximum(a, 0), -a, a / 4], A)
-add("int_reduce", lambda a: [tf.reduce_sum(a), tf.reduce_mean(a), tf.reduce_prod(a, axis=1), tf.reduce_max(a, axis=0), tf.math.cumsum(a, axis=1)], A)
-add("casts", lambda a: [tf.cast(a, tf.float32), tf.cast(a, tf.bool), tf.cast(a, tf.uint8), tf.cast(a, "int64"), tf.cast(a, tf.complex64)], A)
+add(
+    "int_ops",
+    lambda a: [
+        a // 2,
+        a % 4,
+        tf.abs(a),
+        tf.math.floordiv(a, 3),
+        a**2,
+        tf.math.mod(a, 3),
+        tf.truncatediv(a, 2),
+        tf.maximum(a, 0),
+        -a,
+        a / 4,
+    ],
+    A,
+)
+add(
+    "int_reduce",
+    lambda a: [tf.reduce_sum(a), tf.reduce_mean(a), tf.reduce_prod(a, axis=1), tf.reduce_max(a, axis=0), tf.math.cumsum(a, axis=1)],
+    A,
+)
+add(
+    "casts", lambda a: [tf.cast(a, tf.float32), tf.cast(a, tf.bool), tf.cast(a, tf.uint8), tf.cast(a, "int64"), tf.cast(a, tf.complex64)], A
+)
 add("logic", lambda t, u: [tf.logical_and(t, u), tf.logical_or(t, u), tf.logical_not(t), tf.math.logical_xor(t, u), t & u, t | u, ~t, t ^ u],
     np.asarray([True, True, False]), np.asarray([True, False, False]))  # fmt: skip
-add("any_all", lambda x: [tf.reduce_any(x > 0.5, axis=1), tf.reduce_all(x > -9.0), tf.math.count_nonzero(x), tf.math.count_nonzero(x > 0, axis=0, dtype=tf.int32)], r(3, 4))
+add(
+    "any_all",
+    lambda x: [
+        tf.reduce_any(x > 0.5, axis=1),
+        tf.reduce_all(x > -9.0),
+        tf.math.count_nonzero(x),
+        tf.math.count_nonzero(x > 0, axis=0, dtype=tf.int32),
+    ],
+    r(3, 4),
+)
 add("bits", lambda a, b: [tf.bitwise.bitwise_and(a, b), tf.bitwise.bitwise_or(a, b), tf.bitwise.bitwise_xor(a, b), tf.bitwise.invert(a), tf.bitwise.left_shift(a, b), tf.bitwise.right_shift(a, b)],
     i32(6, 5, 12), i32(3, 4, 1))  # fmt: skip
-add("arg", lambda x: [tf.argmax(x, axis=1), tf.argmin(x, axis=0), tf.argmax(x, axis=-1, output_type=tf.int32), tf.argmax(tf.reshape(x, [-1]))], r(3, 4))
-add("complex", lambda a, b: (lambda c: [c * c, tf.math.real(c), tf.math.imag(c * c), tf.abs(c), tf.math.conj(c), tf.math.angle(c)])(tf.complex(a, b)), X, Y)
+add(
+    "arg",
+    lambda x: [tf.argmax(x, axis=1), tf.argmin(x, axis=0), tf.argmax(x, axis=-1, output_type=tf.int32), tf.argmax(tf.reshape(x, [-1]))],
+    r(3, 4),
+)
+add(
+    "complex",
+    lambda a, b: (lambda c: [c * c, tf.math.real(c), tf.math.imag(c * c), tf.abs(c), tf.math.conj(c), tf.math.angle(c)])(tf.complex(a, b)),
+    X,
+    Y,
+)
 add("complex_exp", lambda a: tf.abs(tf.exp(tf.complex(a, a * 2.0))), X)
 
 # ------------------------------------------------------------------------------------------------ reductions
 M = r(3, 4)
-for _f in (tf.reduce_sum, tf.reduce_mean, tf.reduce_max, tf.reduce_min, tf.reduce_prod, tf.reduce_logsumexp, tf.math.reduce_std, tf.math.reduce_variance, tf.math.reduce_euclidean_norm):
+for _f in (
+    tf.reduce_sum,
+    tf.reduce_mean,
+    tf.reduce_max,
+    tf.reduce_min,
+    tf.reduce_prod,
+    tf.reduce_logsumexp,
+    tf.math.reduce_std,
+    tf.math.reduce_variance,
+    tf.math.reduce_euclidean_norm,
+):
     add(_f.__name__, lambda x, f=_f: [f(x), f(x, axis=0), f(x, axis=-1, keepdims=True), f(x, axis=[0, 1])], M)
 add("prod_zeros", lambda x: tf.reduce_prod(x, axis=1), np.asarray([[2, 0, 3], [0, 0, 5], [1, 2, 3]], np.float32))
-add("norms", lambda x: [tf.norm(x), tf.norm(x, axis=1), tf.norm(x, ord=1, axis=0), tf.norm(x, ord=np.inf, axis=1), tf.norm(x, axis=[0, 1], keepdims=True)], M)
-add("cumulative", lambda x: [tf.cumsum(x, axis=1), tf.cumsum(x, axis=0, exclusive=True, reverse=True), tf.math.cumprod(x, axis=1), tf.math.cumulative_logsumexp(x, axis=1)], M)
+add(
+    "norms",
+    lambda x: [
+        tf.norm(x),
+        tf.norm(x, axis=1),
+        tf.norm(x, ord=1, axis=0),
+        tf.norm(x, ord=np.inf, axis=1),
+        tf.norm(x, axis=[0, 1], keepdims=True),
+    ],
+    M,
+)
+add(
+    "cumulative",
+    lambda x: [
+        tf.cumsum(x, axis=1),
+        tf.cumsum(x, axis=0, exclusive=True, reverse=True),
+        tf.math.cumprod(x, axis=1),
+        tf.math.cumulative_logsumexp(x, axis=1),
+    ],
+    M,
+)
 add("clip_norm_axes", lambda x: tf.clip_by_norm(x, 1.0, axes=[1]), M)
 add("clip_global", lambda x, y: tf.clip_by_global_norm([x, y], 0.5)[0], M, r(3))
 add("global_norm", lambda x: tf.linalg.global_norm([x, x * 2.0]), M)
@@ -165,32 +237,110 @@ add("repeat_counts", lambda x, n: tf.repeat(x, n, axis=0), M, i32(2, 0, 3))
 add("reverse", lambda x: [tf.reverse(x, axis=[1]), tf.reverse(x, [0, 1]), x[::-1]], M)
 add("reverse_sequence", lambda x, n: tf.reverse_sequence(x, n, seq_axis=1, batch_axis=0), M, i32(2, 4, 1))
 add("roll", lambda x: [tf.roll(x, shift=2, axis=1), tf.roll(x, [1, 1], [0, 1]), tf.roll(x, -1, 0)], M)
-add("broadcast_to", lambda x: [tf.broadcast_to(x, [2, *x.shape]) if None not in x.shape.as_list() else tf.broadcast_to(x, tf.concat([[2], tf.shape(x)], 0))], M)
+add(
+    "broadcast_to",
+    lambda x: [
+        tf.broadcast_to(x, [2, *x.shape]) if None not in x.shape.as_list() else tf.broadcast_to(x, tf.concat([[2], tf.shape(x)], 0))
+    ],
+    M,
+)
 add("meshgrid", lambda x, y: tf.meshgrid(x, y) + tf.meshgrid(x, y, indexing="ij"), X, Y[:3])
 add("shape_of", lambda x: [tf.shape(x), tf.size(x), tf.rank(x), tf.shape(x, out_type=tf.int64), *tf.shape_n([x, x[0]])], M)
-add("like", lambda x: [tf.zeros_like(x), tf.ones_like(x), tf.fill(tf.shape(x), 7.0), tf.zeros([tf.shape(x)[0], 2]), tf.ones(tf.shape(x)[:1], tf.int32)], M)
+add(
+    "like",
+    lambda x: [
+        tf.zeros_like(x),
+        tf.ones_like(x),
+        tf.fill(tf.shape(x), 7.0),
+        tf.zeros([tf.shape(x)[0], 2]),
+        tf.ones(tf.shape(x)[:1], tf.int32),
+    ],
+    M,
+)
 add("ensure_shape", lambda x: tf.ensure_shape(x, [None, 4]) * 2.0, M)
-add("space_depth", lambda x: [tf.nn.space_to_depth(x, 2), tf.nn.depth_to_space(tf.nn.space_to_depth(x, 2), 2), tf.space_to_depth(x, 2), tf.depth_to_space(tf.concat([x] * 4, -1), 2)], r(2, 4, 4, 1))
-add("space_batch", lambda x: [tf.space_to_batch(x, [2, 2], [[0, 0], [0, 0]]), tf.space_to_batch_nd(x, [2, 2], [[0, 0], [0, 0]])], r(1, 4, 4, 1))
-add("batch_space", lambda x: [tf.batch_to_space(x, [2, 2], [[0, 0], [0, 0]]), tf.nn.batch_to_space(tf.nn.space_to_batch(x[:1], [2, 2], [[0, 0], [0, 0]]), [2, 2], [[0, 0], [0, 0]])], r(4, 2, 2, 1))
-add("broadcast_shapes", lambda x: [tf.broadcast_dynamic_shape(tf.shape(x), tf.constant([1, 4])), tf.zeros(tf.broadcast_static_shape(tf.TensorShape([3, 1]), tf.TensorShape([1, 2])))], M)
+add(
+    "space_depth",
+    lambda x: [
+        tf.nn.space_to_depth(x, 2),
+        tf.nn.depth_to_space(tf.nn.space_to_depth(x, 2), 2),
+        tf.space_to_depth(x, 2),
+        tf.depth_to_space(tf.concat([x] * 4, -1), 2),
+    ],
+    r(2, 4, 4, 1),
+)
+add(
+    "space_batch",
+    lambda x: [tf.space_to_batch(x, [2, 2], [[0, 0], [0, 0]]), tf.space_to_batch_nd(x, [2, 2], [[0, 0], [0, 0]])],
+    r(1, 4, 4, 1),
+)
+add(
+    "batch_space",
+    lambda x: [
+        tf.batch_to_space(x, [2, 2], [[0, 0], [0, 0]]),
+        tf.nn.batch_to_space(tf.nn.space_to_batch(x[:1], [2, 2], [[0, 0], [0, 0]]), [2, 2], [[0, 0], [0, 0]]),
+    ],
+    r(4, 2, 2, 1),
+)
+add(
+    "broadcast_shapes",
+    lambda x: [
+        tf.broadcast_dynamic_shape(tf.shape(x), tf.constant([1, 4])),
+        tf.zeros(tf.broadcast_static_shape(tf.TensorShape([3, 1]), tf.TensorShape([1, 2]))),
+    ],
+    M,
+)
 add("einsum", lambda a, b: [tf.einsum("ij,kj->ik", a, b), tf.einsum("ij->j", a), tf.einsum("ij,ij->", a, b), tf.einsum("i,j->ij", a[0], b[1]), tf.linalg.einsum("ij,jk", a, tf.transpose(b))],
     r(4, 6), r(4, 6))  # fmt: skip
 add("einsum_batch", lambda a, b: [tf.einsum("bij,bjk->bik", a, b), tf.einsum("...ij,...jk->...ik", a, b)], r(2, 3, 4), r(2, 4, 2))
-add("tensordot", lambda a, b: [tf.tensordot(a, b, axes=[[1], [1]]), tf.linalg.tensordot(a, tf.transpose(b), 1), tf.tensordot(a, b, axes=2)], r(4, 6), r(4, 6))
+add(
+    "tensordot",
+    lambda a, b: [tf.tensordot(a, b, axes=[[1], [1]]), tf.linalg.tensordot(a, tf.transpose(b), 1), tf.tensordot(a, b, axes=2)],
+    r(4, 6),
+    r(4, 6),
+)
 add("pixel_shuffle", lambda x: tf.reshape(tf.transpose(tf.reshape(x, [2, 2, 3, 2]), [0, 2, 1, 3]), [6, 4]), r(4, 6))
 add("iterate_shape", lambda x: x / tf.cast(tf.shape(x)[0] * tf.size(x), tf.float32), M)
 
 # ------------------------------------------------------------------------------------------------ making arrays
-add("ranges", lambda x: [tf.range(2, 10, 3), tf.range(5.0, 0.0, -1.5), tf.range(tf.shape(x)[0]), tf.range(1, tf.shape(x)[0], 2), tf.linspace(0.0, 1.0, 5), tf.linspace(x[0, 0], 4.0, 3)], M)
+add(
+    "ranges",
+    lambda x: [
+        tf.range(2, 10, 3),
+        tf.range(5.0, 0.0, -1.5),
+        tf.range(tf.shape(x)[0]),
+        tf.range(1, tf.shape(x)[0], 2),
+        tf.linspace(0.0, 1.0, 5),
+        tf.linspace(x[0, 0], 4.0, 3),
+    ],
+    M,
+)
 add("range_bound", lambda n: [tf.range(n), tf.range(n) * 2, tf.zeros([n, 2]), tf.fill([n], 3.0), tf.ones([2, n + 1])], np.int32(4))
 add("range_float", lambda x: tf.range(0.0, tf.reduce_sum(tf.abs(x)), 0.5), X)
-add("eye", lambda x: [tf.eye(3), tf.eye(2, 3, dtype=tf.float64), tf.eye(tf.shape(x)[0]) , tf.linalg.eye(2), tf.eye(2, batch_shape=[3])], M)
-add("one_hot", lambda i: [tf.one_hot(i, 3), tf.one_hot(i, 2, on_value=5.0, off_value=-1.0), tf.one_hot(i, 3, dtype=tf.int32), tf.one_hot(i, 2, axis=0)], i32(0, 2, -1))
+add("eye", lambda x: [tf.eye(3), tf.eye(2, 3, dtype=tf.float64), tf.eye(tf.shape(x)[0]), tf.linalg.eye(2), tf.eye(2, batch_shape=[3])], M)
+add(
+    "one_hot",
+    lambda i: [
+        tf.one_hot(i, 3),
+        tf.one_hot(i, 2, on_value=5.0, off_value=-1.0),
+        tf.one_hot(i, 3, dtype=tf.int32),
+        tf.one_hot(i, 2, axis=0),
+    ],
+    i32(0, 2, -1),
+)
 add("one_hot_depth", lambda i: tf.one_hot(i, tf.reduce_max(i) + 1), i32(0, 2, 1))
 add("sequence_mask", lambda n: [tf.sequence_mask(n, 4), tf.sequence_mask(n, 5, dtype=tf.float32)], i32(1, 3))
 add("sequence_mask_longest", lambda n: tf.sequence_mask(n), i32(1, 3, 2))
-add("constants", lambda x: [tf.constant(3.0, shape=[2, 2]), tf.constant([[1, 2]]), tf.convert_to_tensor([1.0, 2.0]) * x[0, :2], tf.constant(np.arange(40.0).reshape(8, 5)), tf.constant([[]])], M)
+add(
+    "constants",
+    lambda x: [
+        tf.constant(3.0, shape=[2, 2]),
+        tf.constant([[1, 2]]),
+        tf.convert_to_tensor([1.0, 2.0]) * x[0, :2],
+        tf.constant(np.arange(40.0).reshape(8, 5)),
+        tf.constant([[]]),
+    ],
+    M,
+)
 add("windows", lambda x: [x * tf.signal.hann_window(6), x * tf.signal.hamming_window(6, periodic=False)], X, open=[])
 
 # ------------------------------------------------------------------------------------------------ indexing
@@ -210,13 +360,25 @@ for _name, _f in {
     "one_hot": lambda x: tf.one_hot([1, 0, 2], 3) * x[0, 0], "take_along": lambda x: tf.gather(x, tf.argsort(x[:, 0, 0])), "last_rows": lambda x: x[-2:] - x[:2],
 }.items():  # fmt: skip
     add(f"index_{_name}", _f, B)
-add("gather_ids", lambda x, i: [tf.gather(x, i), tf.nn.embedding_lookup(x, i), tf.gather(x, i[:, None])], r(6, 2), i32(1, 3, 1, 5), open=[(1, 0)])
+add(
+    "gather_ids",
+    lambda x, i: [tf.gather(x, i), tf.nn.embedding_lookup(x, i), tf.gather(x, i[:, None])],
+    r(6, 2),
+    i32(1, 3, 1, 5),
+    open=[(1, 0)],
+)
 add("gather_table", lambda x, i: tf.gather(x, i), r(6, 2), i32(1, 3, 1, 5), open=[(0, 0), (1, 0)])
 add("index_tensor", lambda x, t: [x[t], x[t:], x[:t], x[t - 1 : t + 1], x[..., t]], r(4, 4), np.int32(2))
 add("partition", lambda x, i: tf.dynamic_partition(x, i, 2), i32(10, 20, 30, 40), i32(0, 1, 1, 0))
 add("partition_floats", lambda x: [p * p for p in tf.dynamic_partition(x, tf.cast(x[:, 0] > 0, tf.int32), 2)], r(5, 2))
 add("stitch", lambda x: tf.dynamic_stitch([[0, 2], [1, 3]], [x[:2], x[2:4]]), r(4, 2))
-add("partition_stitch", lambda x: (lambda i: tf.dynamic_stitch(tf.dynamic_partition(tf.range(tf.shape(x)[0]), i, 2), tf.dynamic_partition(x, i, 2)))(tf.cast(x > 0, tf.int32)), X)
+add(
+    "partition_stitch",
+    lambda x: (lambda i: tf.dynamic_stitch(tf.dynamic_partition(tf.range(tf.shape(x)[0]), i, 2), tf.dynamic_partition(x, i, 2)))(
+        tf.cast(x > 0, tf.int32)
+    ),
+    X,
+)
 add("unique", lambda x: list(tf.unique(x)) + list(tf.unique_with_counts(x)), i32(4, 1, 4, 2, 1))
 add("unique_segments", lambda x: (lambda u: tf.math.unsorted_segment_sum(x, u[1], tf.size(u[0])))(tf.unique(tf.cast(x, tf.int32))), X)
 add("unravel", lambda i: tf.unravel_index(i, [3, 4]), i32(5, 11, 0))
@@ -225,19 +387,56 @@ add("scatter_size", lambda i, x: tf.scatter_nd(i[:, None], x, tf.shape(x) * 2), 
 # ------------------------------------------------------------------------------------------------ order, segments, counts
 S = r(3, 6)
 add("sort", lambda x: [tf.sort(x, axis=-1), tf.sort(x, axis=-1, direction="DESCENDING"), tf.sort(x, axis=0), tf.sort(x, axis=1)[:, 2:4]], S)
-add("argsort", lambda x: [tf.argsort(x, axis=1), tf.argsort(x, axis=1, direction="DESCENDING"), tf.gather(x, tf.argsort(x, axis=1), axis=1, batch_dims=1)], S)
+add(
+    "argsort",
+    lambda x: [
+        tf.argsort(x, axis=1),
+        tf.argsort(x, axis=1, direction="DESCENDING"),
+        tf.gather(x, tf.argsort(x, axis=1), axis=1, batch_dims=1),
+    ],
+    S,
+)
 add("top_k", lambda x: [*tf.math.top_k(x, k=3), *tf.nn.top_k(x, k=2), tf.math.top_k(x).values], S)
 add("top_k_ties", lambda x: list(tf.math.top_k(x, 2)), np.asarray([1, 2, 2, 0, 2], np.float32))
 add("in_top_k", lambda x: [tf.math.in_top_k([1, 4, 0], x, 2), tf.nn.in_top_k([0, 1, 2], x, 1)], S)
 IDS, UID = i32(0, 0, 1, 3, 3, 3), i32(2, 0, 1, 2, 0, 2)
-add("segments", lambda x, i: [tf.math.segment_sum(x, i), tf.math.segment_mean(x, i), tf.math.segment_max(x, i), tf.math.segment_min(x, i), tf.math.segment_prod(x, i)], r(6, 3), IDS)
+add(
+    "segments",
+    lambda x, i: [
+        tf.math.segment_sum(x, i),
+        tf.math.segment_mean(x, i),
+        tf.math.segment_max(x, i),
+        tf.math.segment_min(x, i),
+        tf.math.segment_prod(x, i),
+    ],
+    r(6, 3),
+    IDS,
+)
 add("unsorted", lambda x, i: [tf.math.unsorted_segment_sum(x, i, 4), tf.math.unsorted_segment_mean(x, i, 3), tf.math.unsorted_segment_max(x, i, 3), tf.math.unsorted_segment_min(x, i, 3),
                               tf.math.unsorted_segment_prod(x, i, 3), tf.math.unsorted_segment_sqrt_n(x, i, 3)], r(6, 3), UID)  # fmt: skip
 add("unsorted_drop", lambda x, i: tf.math.unsorted_segment_sum(x, i, 2), r(6, 3), i32(0, -1, 1, 0, -1, 1))
-add("bincount", lambda i: [tf.math.bincount(i), tf.math.bincount(i, minlength=6), tf.math.bincount(i, minlength=3, maxlength=3)], i32(1, 1, 3))
-add("searchsorted", lambda s, v: [tf.searchsorted(s, v), tf.searchsorted(s, v, side="right")], np.asarray([1, 3, 5], np.float32), np.asarray([0.5, 3, 9, 4], np.float32))
-add("histogram", lambda x: [tf.histogram_fixed_width(x, [0.0, 1.0], nbins=4), tf.histogram_fixed_width_bins(x, [0.0, 1.0], nbins=4)], np.asarray([0.1, 0.5, 0.9, 0.95], np.float32))
-add("confusion", lambda a, b: [tf.math.confusion_matrix(a, b, 3), tf.math.confusion_matrix(a, b, num_classes=4)], i32(0, 1, 2, 1), i32(0, 2, 2, 1))
+add(
+    "bincount",
+    lambda i: [tf.math.bincount(i), tf.math.bincount(i, minlength=6), tf.math.bincount(i, minlength=3, maxlength=3)],
+    i32(1, 1, 3),
+)
+add(
+    "searchsorted",
+    lambda s, v: [tf.searchsorted(s, v), tf.searchsorted(s, v, side="right")],
+    np.asarray([1, 3, 5], np.float32),
+    np.asarray([0.5, 3, 9, 4], np.float32),
+)
+add(
+    "histogram",
+    lambda x: [tf.histogram_fixed_width(x, [0.0, 1.0], nbins=4), tf.histogram_fixed_width_bins(x, [0.0, 1.0], nbins=4)],
+    np.asarray([0.1, 0.5, 0.9, 0.95], np.float32),
+)
+add(
+    "confusion",
+    lambda a, b: [tf.math.confusion_matrix(a, b, 3), tf.math.confusion_matrix(a, b, num_classes=4)],
+    i32(0, 1, 2, 1),
+    i32(0, 2, 2, 1),
+)
 add("confusion_open", lambda a, b: tf.math.confusion_matrix(a, b), i32(0, 1, 2, 1), i32(0, 2, 2, 1))
 add("invert_permutation", lambda i: tf.math.invert_permutation(i), i32(2, 0, 1))
 
@@ -245,20 +444,40 @@ add("invert_permutation", lambda i: tf.math.invert_permutation(i), i32(2, 0, 1))
 L, S4, B42 = r(4, 4, dtype=np.float64), spd(4), r(4, 2, dtype=np.float64)
 P3 = np.stack([spd(4), spd(4), spd(4)])
 add("matmul", lambda a, b: [tf.matmul(a, b), a @ b, tf.matmul(a, b, transpose_a=True), tf.linalg.matmul(a, b)], L, B42)
-add("matmul_tb", lambda a, b: [tf.matmul(a, b, transpose_b=True), tf.matmul(a, b, transpose_a=True, transpose_b=True)], L, r(4, 4, dtype=np.float64))
+add(
+    "matmul_tb",
+    lambda a, b: [tf.matmul(a, b, transpose_b=True), tf.matmul(a, b, transpose_a=True, transpose_b=True)],
+    L,
+    r(4, 4, dtype=np.float64),
+)
 add("matmul_batch", lambda a, b: [tf.matmul(a, b), a @ b[0]], r(3, 4, 4), r(3, 4, 4))
 add("matvec", lambda a, b: tf.linalg.matvec(a, b), L, B42[:, 0])
 add("dense", lambda x, w, b: tf.nn.relu(x @ w + b), r(5, 3), r(3, 2), r(2))
 add("cholesky", tf.linalg.cholesky, S4, open=[])
 add("cholesky_batch", tf.linalg.cholesky, P3)
 add("solve", lambda a, b: [tf.linalg.solve(a, b), tf.linalg.solve(a, b, adjoint=True)], L, B42, open=[(1, 1)])
-add("triangular", lambda a, b: [tf.linalg.triangular_solve(tf.linalg.band_part(a, -1, 0), b), tf.linalg.triangular_solve(tf.linalg.band_part(a, 0, -1), b, lower=False)], S4, B42, open=[(1, 1)])
+add(
+    "triangular",
+    lambda a, b: [
+        tf.linalg.triangular_solve(tf.linalg.band_part(a, -1, 0), b),
+        tf.linalg.triangular_solve(tf.linalg.band_part(a, 0, -1), b, lower=False),
+    ],
+    S4,
+    B42,
+    open=[(1, 1)],
+)
 add("cholesky_solve", lambda a, b: tf.linalg.cholesky_solve(tf.linalg.cholesky(a), b), S4, B42, open=[(1, 1)])
 add("inv", lambda a: [tf.linalg.inv(a), tf.linalg.inv(a, adjoint=True)], L, open=[])
 add("inv_batch", tf.linalg.inv, P3)
 add("det", lambda a: [tf.linalg.det(a), tf.linalg.logdet(a), tf.linalg.slogdet(a)[1], tf.linalg.trace(a)], P3)
 add("diag", lambda b: [tf.linalg.diag(b), tf.linalg.tensor_diag(b[:, 0])], B42)
-add("diag_part", lambda a, b: [tf.linalg.diag_part(a), tf.linalg.set_diag(a, b), tf.linalg.tensor_diag_part(a), tf.linalg.band_part(a, 1, 0)], L, B42[:, 0], open=[])
+add(
+    "diag_part",
+    lambda a, b: [tf.linalg.diag_part(a), tf.linalg.set_diag(a, b), tf.linalg.tensor_diag_part(a), tf.linalg.band_part(a, 1, 0)],
+    L,
+    B42[:, 0],
+    open=[],
+)
 add("matrix_transpose", lambda a: [tf.linalg.matrix_transpose(a), tf.linalg.adjoint(a)], P3)
 add("eigvals", lambda a: tf.linalg.eigvalsh(a), S4, open=[])
 add("eigh", lambda a: (lambda e: e[0] ** 2 + tf.reduce_sum(tf.abs(e[1]), axis=0))(tf.linalg.eigh((a + tf.transpose(a)) / 2)), S4, open=[])
@@ -289,15 +508,44 @@ IMG = r(2, 6, 5, 3)
 add("conv2d", lambda x, k: tf.nn.conv2d(x, k, strides=1, padding="SAME"), IMG, r(3, 3, 3, 4))
 add("conv2d_valid", lambda x, k: tf.nn.conv2d(x, k, strides=[1, 2, 2, 1], padding="VALID"), IMG, r(3, 2, 3, 2))
 add("conv2d_stride", lambda x, k: tf.nn.conv2d(x, k, strides=2, padding="SAME"), IMG, r(3, 3, 3, 2))
-add("conv2d_dilated", lambda x, k: [tf.nn.conv2d(x, k, strides=1, padding="SAME", dilations=2), tf.nn.atrous_conv2d(x, k, 2, "VALID")], r(2, 6, 6, 2), r(2, 2, 2, 2), open=[(0, 0)])
+add(
+    "conv2d_dilated",
+    lambda x, k: [tf.nn.conv2d(x, k, strides=1, padding="SAME", dilations=2), tf.nn.atrous_conv2d(x, k, 2, "VALID")],
+    r(2, 6, 6, 2),
+    r(2, 2, 2, 2),
+    open=[(0, 0)],
+)
 add("conv1d", lambda x, k: tf.nn.conv1d(x, k, stride=1, padding="SAME"), r(2, 8, 3), r(3, 3, 4))
 add("conv3d", lambda x, k: tf.nn.conv3d(x, k, strides=[1, 1, 1, 1, 1], padding="VALID"), r(2, 3, 4, 3, 1), r(2, 2, 2, 1, 2), open=[(0, 0)])
 add("convolution", lambda x, k: tf.nn.convolution(x, k, padding="SAME"), r(2, 4, 4, 2), r(2, 2, 2, 1), open=[(0, 0)])
 add("depthwise", lambda x, k: tf.nn.depthwise_conv2d(x, k, strides=[1, 1, 1, 1], padding="SAME"), r(2, 5, 5, 3), r(3, 3, 3, 2))
-add("separable", lambda x, k, p: tf.nn.separable_conv2d(x, k, p, strides=[1, 1, 1, 1], padding="SAME"), r(2, 5, 5, 3), r(3, 3, 3, 1), r(1, 1, 3, 2))
-add("conv_transpose", lambda x, k: tf.nn.conv2d_transpose(x, k, output_shape=[2, 8, 8, 2], strides=2, padding="SAME"), r(2, 4, 4, 3), r(3, 3, 2, 3), open=[])
-add("conv_transpose_open", lambda x, k: tf.nn.conv2d_transpose(x, k, output_shape=tf.stack([tf.shape(x)[0], 8, 8, 2]), strides=2, padding="SAME"), r(2, 4, 4, 3), r(3, 3, 2, 3))
-add("conv1d_transpose", lambda x, k: [tf.nn.conv1d_transpose(x, k, [2, 8, 2], 2), tf.nn.conv_transpose(x, k, [2, 8, 2], 2)], r(2, 4, 3), r(3, 2, 3), open=[])
+add(
+    "separable",
+    lambda x, k, p: tf.nn.separable_conv2d(x, k, p, strides=[1, 1, 1, 1], padding="SAME"),
+    r(2, 5, 5, 3),
+    r(3, 3, 3, 1),
+    r(1, 1, 3, 2),
+)
+add(
+    "conv_transpose",
+    lambda x, k: tf.nn.conv2d_transpose(x, k, output_shape=[2, 8, 8, 2], strides=2, padding="SAME"),
+    r(2, 4, 4, 3),
+    r(3, 3, 2, 3),
+    open=[],
+)
+add(
+    "conv_transpose_open",
+    lambda x, k: tf.nn.conv2d_transpose(x, k, output_shape=tf.stack([tf.shape(x)[0], 8, 8, 2]), strides=2, padding="SAME"),
+    r(2, 4, 4, 3),
+    r(3, 3, 2, 3),
+)
+add(
+    "conv1d_transpose",
+    lambda x, k: [tf.nn.conv1d_transpose(x, k, [2, 8, 2], 2), tf.nn.conv_transpose(x, k, [2, 8, 2], 2)],
+    r(2, 4, 3),
+    r(3, 2, 3),
+    open=[],
+)
 add("conv3d_transpose", lambda x, k: tf.nn.conv3d_transpose(x, k, [1, 4, 4, 4, 1], 2), r(1, 2, 2, 2, 2), r(2, 2, 2, 1, 2), open=[])
 add("atrous_transpose", lambda x, k: tf.nn.atrous_conv2d_transpose(x, k, [1, 6, 6, 2], 2, "SAME"), r(1, 6, 6, 3), r(3, 3, 2, 3), open=[])
 add("depthwise_backprop", lambda x, k, g: [tf.nn.depthwise_conv2d_backprop_input([1, 5, 5, 2], k, g, [1, 1, 1, 1], "SAME"), tf.nn.depthwise_conv2d_backprop_filter(x, [3, 3, 2, 1], g, [1, 1, 1, 1], "SAME")],
@@ -316,8 +564,24 @@ for _name, _f in {
 W = r(2, 8)
 add("rfft", lambda x: [tf.abs(tf.signal.rfft(x)), tf.signal.irfft(tf.signal.rfft(x))], W)
 add("fft", lambda x: [tf.abs(tf.signal.fft(tf.complex(x, x))), tf.math.real(tf.signal.ifft(tf.signal.fft(tf.cast(x, tf.complex64))))], W)
-add("fft2d", lambda x: [tf.abs(tf.signal.fft2d(tf.complex(x, x))), tf.math.real(tf.signal.ifft2d(tf.complex(x, x))), tf.signal.irfft2d(tf.signal.rfft2d(x))], r(2, 4, 4))
-add("fft3d", lambda x: [tf.abs(tf.signal.fft3d(tf.complex(x, x))), tf.math.real(tf.signal.ifft3d(tf.complex(x, x))), tf.signal.irfft3d(tf.signal.rfft3d(x))], r(2, 2, 4))
+add(
+    "fft2d",
+    lambda x: [
+        tf.abs(tf.signal.fft2d(tf.complex(x, x))),
+        tf.math.real(tf.signal.ifft2d(tf.complex(x, x))),
+        tf.signal.irfft2d(tf.signal.rfft2d(x)),
+    ],
+    r(2, 4, 4),
+)
+add(
+    "fft3d",
+    lambda x: [
+        tf.abs(tf.signal.fft3d(tf.complex(x, x))),
+        tf.math.real(tf.signal.ifft3d(tf.complex(x, x))),
+        tf.signal.irfft3d(tf.signal.rfft3d(x)),
+    ],
+    r(2, 2, 4),
+)
 add("fftshift", lambda x: [tf.signal.fftshift(x), tf.signal.ifftshift(x, axes=[1])], W)
 add("frame", lambda x: [tf.signal.frame(x, 4, 2), tf.signal.overlap_and_add(tf.signal.frame(x, 4, 2), 2)], W)
 add("stft", lambda x: [tf.abs(tf.signal.stft(x, 4, 2)), tf.signal.inverse_stft(tf.signal.stft(x, 4, 2), 4, 2)], W)
@@ -330,7 +594,11 @@ add("case", lambda x: tf.case([(x[0] > 5.0, lambda: x), (x[0] < 5.0, lambda: x *
 add("switch_case", lambda x, i: tf.switch_case(i, [lambda: x, lambda: x * x, lambda: tf.sin(x)]), X, np.int32(2))
 add("while_loop", lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * x + 1.0), [tf.constant(0), x])[1], X)
 add("while_data", lambda x: tf.while_loop(lambda y: tf.reduce_sum(y * y) < 100.0, lambda y: [y * 1.5], [x]), X)
-add("while_count", lambda n: tf.while_loop(lambda i, s: i < n, lambda i, s: (i + 1, s + i * i), [tf.constant(0), tf.constant(0)]), np.int32(5))
+add(
+    "while_count",
+    lambda n: tf.while_loop(lambda i, s: i < n, lambda i, s: (i + 1, s + i * i), [tf.constant(0), tf.constant(0)]),
+    np.int32(5),
+)
 add("python_loop", lambda x: sum(x * k for k in range(4)), X)
 add("map_fn", lambda x: tf.map_fn(lambda row: tf.reduce_sum(row * row), x), M)
 add("scan", lambda x: tf.scan(lambda a, row: a * 0.5 + row, x), M)
@@ -338,11 +606,18 @@ add("foldl", lambda x: [tf.foldl(lambda a, row: a * 0.9 + row, x), tf.foldr(lamb
 add("vectorized_map", lambda x: tf.vectorized_map(lambda row: tf.tanh(row) / (1.0 + tf.reduce_sum(row * row)), x), M)
 add("py_function", lambda x: tf.ensure_shape(tf.py_function(lambda q: q * 2.0 + 1.0, [x], tf.float32), x.shape) * 3.0, X, open=[])
 add("numpy_function", lambda x: tf.ensure_shape(tf.numpy_function(lambda q: np.sign(q) * q, [x], tf.float32), x.shape), X, open=[])
-add("custom_gradient", lambda x: tf.custom_gradient(lambda v: (tf.math.log(1 + tf.exp(v)), lambda up: up * (1 - 1 / (1 + tf.exp(v)))))(x), X)
+add(
+    "custom_gradient", lambda x: tf.custom_gradient(lambda v: (tf.math.log(1 + tf.exp(v)), lambda up: up * (1 - 1 / (1 + tf.exp(v)))))(x), X
+)
 add("pass_through", lambda x: tf.grad_pass_through(tf.round)(x * 1.3) * x, X)
 add("recompute", lambda x: tf.recompute_grad(lambda v: tf.tanh(v) * v)(x), X)
-add("assertions", lambda x: [tf.debugging.assert_greater(x, -9.0), tf.debugging.assert_near(x, x), tf.debugging.assert_all_finite(x, "no"), x * 2.0][-1], X)
+add(
+    "assertions",
+    lambda x: [tf.debugging.assert_greater(x, -9.0), tf.debugging.assert_near(x, x), tf.debugging.assert_all_finite(x, "no"), x * 2.0][-1],
+    X,
+)
 add("print", lambda x: [tf.print("x", x, output_stream="file:///dev/null"), x + 1.0][-1], X)
+
 
 # ------------------------------------------------------------------------------------------------ tapes in the computation
 def _higher(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -404,7 +679,12 @@ def _structures(x: Any) -> Any:
     with tf.GradientTape(persistent=True) as t:
         t.watch(x)
         y, z = x * 2.0, tf.exp(x)
-    return [t.gradient({"a": y, "b": [z, z]}, {"x": x})["x"], t.gradient([y, z], x, output_gradients=[z, None]), t.gradient(y, [x, z], unconnected_gradients="zero"), t.gradient(x, x)]
+    return [
+        t.gradient({"a": y, "b": [z, z]}, {"x": x})["x"],
+        t.gradient([y, z], x, output_gradients=[z, None]),
+        t.gradient(y, [x, z], unconnected_gradients="zero"),
+        t.gradient(x, x),
+    ]
 
 
 def _recording(x: Any) -> Any:

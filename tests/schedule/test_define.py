@@ -15,7 +15,9 @@ X = tf.constant(np.linspace(-2.0, 2.0, 12, dtype=np.float32).reshape(3, 4))
 
 
 def test_equal_values_are_one():
-    text = kernels(lambda x: tf.exp(x) * tf.reduce_sum(tf.exp(x), axis=1, keepdims=True) + tf.reduce_sum(tf.exp(x), axis=1, keepdims=True), X)
+    text = kernels(
+        lambda x: tf.exp(x) * tf.reduce_sum(tf.exp(x), axis=1, keepdims=True) + tf.reduce_sum(tf.exp(x), axis=1, keepdims=True), X
+    )
     assert text.count("exp(x[") == 1
     assert text.count("+= ") == 1
 
