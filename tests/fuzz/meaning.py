@@ -116,7 +116,7 @@ class Eager:
             self.variables[attrs["cell"]].assign(args[0])
             return None
         if op is structure.const:
-            return self.consts[attrs["const"]]
+            return EagerTensor(self.consts[attrs["const"]].numpy_view())  # each line is a value of its own
         if op is structure.watch:
             self.tape(attrs["tape"]).watch(self.variables[attrs["cell"]] if attrs["cell"] else args[0])
             return None
@@ -323,6 +323,7 @@ def _beyond(wanted: np.ndarray, got: np.ndarray, shaken: list[np.ndarray]) -> np
             spread = np.maximum(spread, np.where(np.isfinite(s) & np.isfinite(w), np.abs(s - w), 0))
         close = np.abs(g - w) <= 12 * spread + 8 * rounding * np.abs(w) + smallest
         same = np.where(np.isnan(w), np.isnan(g), np.where(np.isfinite(w), close, g == w))
+        settled &= np.isfinite(g) | ~np.isfinite(w) | (spread <= 1e-3 * np.abs(w))  # a singular matrix may come out singular
         # at the edge of the range one rounding decides between the largest number and infinity
         edge = (np.abs(w) > largest / 4) | (np.isfinite(w) & (spread > largest / 64))
         if w.dtype.kind == "c":  # infinities of complex numbers have no agreed direction
