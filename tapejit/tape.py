@@ -7,7 +7,6 @@ and `gradient` is a line of the graph, which the pass `differentiate` opens out.
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -22,8 +21,6 @@ from tapejit.core.types import Type
 from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir import structure
 from tapejit.ir.builder import number
-from tapejit.ir.graph import Graph, Node, Value
-from tapejit.ir.names import Names
 from tapejit.ir.op import Op, thread
 from tapejit.ops import control
 from tapejit.ops.broadcasting import broadcast_to
@@ -31,11 +28,11 @@ from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, equal, full, ones_like, zeros_like
 from tapejit.ops.joining import stack
 from tapejit.ops.shapes import reshape, transpose
-from tapejit.passes.differentiate import Differentiator
-from tapejit.record.recorder import Recorder, SymbolicTensor
+from tapejit.record.recorder import SymbolicTensor
 from tapejit.record.source import name_at
 from tapejit.record.sweep import Record, sweep
 from tapejit.tensor import EagerTensor, GraphTensor, Tensor, convert_to_tensor
+from tapejit.traced_tape import TracedTape
 from tapejit.variable import Variable
 
 _log = logging.getLogger("tapejit")
@@ -63,7 +60,7 @@ class GradientTape:
         self._reads: dict[int, tuple[Variable, list[Any]]] = {}  # id of a variable -> it, and its values read on this tape
         self._watched_variables: dict[int, Variable] = {}  # by reading or by `watch`
         self._recording = self._entered = self._used = False
-        self._traced: _Traced | None = None
+        self._traced: TracedTape | None = None
         self._name = ""
         if thread.recorder is not None:
             frame = places.user_frame(2)
@@ -76,7 +73,7 @@ class GradientTape:
         self._entered = True
         recorder = thread.recorder
         if recorder is not None and (self._traced is None or self._traced.root() is not recorder.root):
-            self._traced = _Traced(recorder, self._name)
+            self._traced = TracedTape(recorder, self._name)
         self._start()
         return self
 
@@ -176,7 +173,7 @@ class GradientTape:
         self._records, self._active, self._reads, self._watched_variables = [], {}, {}, {}
         if self._traced is not None and thread.recorder is not None:
             self._stop()
-            self._traced = _Traced(thread.recorder, self._name)
+            self._traced = TracedTape(thread.recorder, self._name)
             self._start()
 
     def watched_variables(self) -> tuple[Variable, ...]:
@@ -420,138 +417,6 @@ class GradientTape:
                 total = g if total is None else total + g
             out.append(total)
         return out
-
-
-class _Traced:
-    """What a tape keeps while a function is traced: its name in the graph, and the cells it watches."""
-
-    def __init__(self, recorder: Recorder, base: str) -> None:
-        self.root = weakref.ref(recorder.root)
-        self.name = recorder.root.builder.names.fresh(base or "tape")
-        self._home = weakref.ref(recorder)  # where the tape was entered
-        self._cells: dict[str, weakref.ref[Recorder]] = {}  # cell -> where it is watched
-
-    def _emit(self, recorder: Recorder, op: Op, args: tuple[Value, ...], attrs: dict[str, Any]) -> None:
-        recorder.builder.emit(op, args, {"tape": self.name, **attrs}, place=places.here(3), tapes=recorder.tapes)
-
-    def watch_cell(self, recorder: Recorder, variable: Variable) -> None:
-        cell = _cell(recorder, variable)
-        around = list(recorder.around())
-        if cell in self._cells and self._cells[cell]() in around:
-            return
-        home = self._home()
-        where = home if home in around else recorder  # read in a loop, it is watched from before the loop on
-        assert where is not None
-        self._cells[cell] = weakref.ref(where)
-        self._emit(where, structure.watch, (), {"cell": cell})
-
-    def watch(self, x: Any) -> None:
-        recorder = thread.recorder
-        self._emit(recorder, structure.watch, (recorder.builder.literal(recorder.operand(x)),), {})
-
-    def gradient(self, recorder: Recorder, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
-        """Record the `gradient` line; sources it does not reach are None and left out of it."""
-        heads: list[Value] = []
-        given: list[Any] = []
-        for t, g in zip(targets, seeds, strict=True):
-            if isinstance(t, Variable):  # read once more for this tape: so it is one of the reads that stand for the variable
-                if not any(t is s for s in sources):
-                    continue
-                self.watch_cell(recorder, t)
-                heads.append(self._read(recorder, t))
-            else:
-                heads.append(recorder.builder.literal(recorder.operand(t)))
-            given.append(g)
-        keys = [_cell(recorder, s) if isinstance(s, Variable) else recorder.builder.literal(recorder.operand(s)) for s in sources]
-        hits = _shadow(recorder).connected(self.name, heads, keys)
-        wanted = [k for k, hit in zip(keys, hits, strict=True) if hit]
-        if not wanted:
-            return [None] * len(sources)
-        operands: list[Value] = list(heads)
-        listed: list[int | str] = []
-        types = []
-        for k in wanted:
-            if isinstance(k, str):
-                listed.append(f"state.{k}")
-                types.append(recorder.root.graph.cells[k])
-            else:
-                listed.append(len(operands))
-                operands.append(k)
-        positions: list[int | None] = []
-        for g in given:
-            positions.append(None if g is None else len(operands))
-            if g is not None:
-                operands.append(recorder.builder.literal(recorder.operand(g)))
-        attrs = {"tape": self.name, "targets": len(heads), "sources": tuple(listed), "seeds": tuple(positions), "cells": tuple(types)}
-        frame = places.user_frame(4)
-        place = places.place_of(frame.f_code, frame.f_lasti) if frame is not None else None
-        named = name_at(frame.f_code, frame.f_lasti) if frame is not None else None
-        each = named.each if named is not None and len(named.each) == len(hits) else ("",) * len(hits)
-        base = named.base if named is not None and len(hits) == 1 else ""
-        names = tuple(n or base or f"d_{_source_name(s)}" for n, s, hit in zip(each, sources, hits, strict=True) if hit)
-        outs = recorder.builder.emit(structure.gradient, tuple(operands), attrs, place=place, tapes=recorder.tapes, name=names)
-        grads = iter(outs)
-        return [GraphTensor(next(grads), recorder) if hit else None for hit in hits]
-
-    def _read(self, recorder: Recorder, variable: Variable) -> Value:
-        tapes = (*recorder.tapes, self.name) if self.name not in recorder.tapes else recorder.tapes
-        cell = _cell(recorder, variable)
-        attrs = {"cell": cell, "type": variable.cell_type()}
-        return recorder.builder.emit(structure.read, (), attrs, name=cell, tapes=tapes, place=places.here(3))[0]
-
-
-def _source_name(source: Any) -> str:
-    """What the gradient with respect to a source is called after."""
-    if isinstance(source, Variable):
-        return source.label()
-    return source.value.name if isinstance(source, SymbolicTensor) else "tensor"
-
-
-class _Shadow:
-    """A traced function's graph as the pass `differentiate` will see it, followed as far as it has been recorded.
-
-    The tapes ask it what is connected: where a tape recorded another one's gradient, only the lines of that sweep can tell.
-    """
-
-    def __init__(self, recorder: Recorder, outer: _Shadow | None) -> None:
-        self._body = recorder.graph.body
-        names = outer.at.builder.names if outer else Names()
-        self.at: Differentiator = Differentiator(Graph("shadow"), names, outer.at if outer else None)
-        self._last: Node | None = None
-
-    def follow(self) -> None:
-        """Take the lines recorded since the last time."""
-        new: list[Node] = []
-        for node in reversed(self._body):  # constants come in at the top, which no tape minds
-            if node is self._last:
-                break
-            new.append(node)
-        for node in reversed(new):
-            if node.op is structure.gradient and not node.tapes:
-                self.at.opaque(node)
-            else:
-                self.at.line(node)
-        if new:
-            self._last = new[0]
-
-
-_shadows: weakref.WeakKeyDictionary[Recorder, _Shadow] = weakref.WeakKeyDictionary()
-
-
-def _shadow_of(recorder: Recorder) -> _Shadow:
-    found = _shadows.get(recorder)
-    if found is None:
-        found = _shadows[recorder] = _Shadow(recorder, _shadow_of(recorder.outer) if recorder.outer is not None else None)
-    found.follow()
-    return found
-
-
-def _shadow(recorder: Recorder) -> Differentiator:
-    return _shadow_of(recorder).at
-
-
-def _cell(recorder: Recorder, variable: Variable) -> str:
-    return recorder.cell(variable, variable.label(), variable.cell_type())
 
 
 def _value(x: Any) -> Any:

@@ -51,7 +51,7 @@ class Assign(Op):
 
 
 class Const(Op):
-    """The array held by reference under `name`."""
+    """The array held by reference under the name `const` (attribute)."""
 
     name = "const"
 

@@ -29,14 +29,13 @@ class Hazards:
         cell_buffer: dict[str, str],
         assigned: dict[str, str],
         fuser: Fuser,
-        stored: set[str],
         fallible: Callable[[Unit], bool],
     ) -> None:
-        self.table, self.layout, self.fuser, self.assigned, self.stored, self.fallible = table, layout, fuser, assigned, stored, fallible
+        self.table, self.layout, self.fuser, self.assigned, self.fallible = table, layout, fuser, assigned, fallible
         self.cell_buffer = cell_buffer
         self.edges: set[tuple[int, int]] = data_edges(fuser, table)
 
-    def in_place(self, results: set[str]) -> set[str]:
+    def in_place(self) -> set[str]:
         """The cells that are written in place; their edges are added to `edges`."""
         out: set[str] = set()
         failing = [k for k, u in enumerate(self.fuser.units) if self.fallible(u)]

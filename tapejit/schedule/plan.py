@@ -190,14 +190,11 @@ class Planner:
             fuser.place(d)
         split(fuser, self.target)
         stored = self._stored(fuser, needed)
-        hazards = Hazards(table, self.layout, self.cell_buffer, self.assigned, fuser, stored, fallible=self._fallible)
-        self.in_place = hazards.in_place(set(self.definitions_of_results()))
+        hazards = Hazards(table, self.layout, self.cell_buffer, self.assigned, fuser, fallible=self._fallible)
+        self.in_place = hazards.in_place()
         self.over = {v: s for (v, _), s in zip(self.results, self.state, strict=False) if hazards.over(v, s)}
         self._place_values(fuser, stored, self.results, self.in_place)
         return self._steps(fuser, ordered(fuser, hazards.edges), stored)
-
-    def definitions_of_results(self) -> list[str]:
-        return [r.name for r in self.graph.results]
 
     def _destinations(self) -> tuple[list[tuple[str, Type]], set[str]]:
         """A buffer per result. A result that is in other memory, or is returned twice, gets a copy of its own."""
