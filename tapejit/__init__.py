@@ -27,6 +27,7 @@ from tapejit.tensor_array import TensorArray
 # recording, differentiating, compiling
 from tapejit.tape import GradientTape, UnconnectedGradients
 from tapejit.gradients import *
+from tapejit.from_text import from_text as _from_text
 from tapejit.function import function
 from tapejit.comparison import compare
 from tapejit.context import *
@@ -100,6 +101,7 @@ from tapejit.output import print
 from tapejit.selection import *
 
 newaxis = None
+function.from_text = _from_text  # type: ignore[attr-defined]
 
 
 def __getattr__(name: str) -> object:

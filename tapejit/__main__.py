@@ -173,7 +173,7 @@ def _run(options: Any) -> None:
         import numpy as np
 
         import tapejit as tf
-        from tapejit.function import from_text
+        from tapejit.from_text import from_text
 
         with open(path) as f:
             text = f.read()

@@ -1,7 +1,7 @@
-"""One trace of a Python function: how it is recorded, and the `ConcreteFunction` that runs it.
+"""One trace of a Python function as something to call: the `ConcreteFunction`.
 
-A concrete function runs as one compiled step; inside another traced function it becomes part of that one; under a tape it is one
-recorded op, whose gradient is a concrete function again.
+It runs as one compiled step; inside another traced function it becomes part of that one; under a tape it is one recorded op, whose
+gradient is a concrete function again.
 """
 
 from __future__ import annotations
@@ -9,152 +9,34 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 import optree
 
-from tapejit.core import places, sizes
+from tapejit.core import places
 from tapejit.core.errors import InternalError, InvalidArgumentError
 from tapejit.core.sizes import Dim
-from tapejit.core.types import Type
 from tapejit.ir.graph import Graph, Operand, Value
-from tapejit.ir.interpreter import run
-from tapejit.ir.names import identifier
 from tapejit.ir.op import Op, thread
 from tapejit.ops.operand import Tensor
 from tapejit.passes.differentiate import differentiate
 from tapejit.passes.partition import backward, kept_values, pure
 from tapejit.record.inline import inline
-from tapejit.record.recorder import Recorder, SymbolicTensor, recording
+from tapejit.record.recorder import Recorder
 from tapejit.runtime.plan import Argument, Give
 from tapejit.runtime.plan import Literal as Same
 from tapejit.signature import Arguments, ObjectLeaf, Signature, TensorLeaf, VariableLeaf
 from tapejit.spec import TensorSpec
 from tapejit.tape import GradientTape
 from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
+from tapejit.tracing import Recording, record, view
 from tapejit.variable import Variable, paused_tapes
-
-
-class TraceRecorder(Recorder):
-    """The recorder of a whole function: it also says who may create variables."""
-
-    def __init__(self, graph: Graph, may_create: bool) -> None:
-        super().__init__(graph)
-        self.may_create = may_create
-        self.created: list[Any] = []
-
-    def creating(self, variable: Any) -> None:
-        """Called when a variable is made while tracing. ValueError where that is not allowed."""
-        if not self.may_create:
-            raise ValueError(
-                places.with_place(
-                    "tf.function only supports singleton tf.Variables created on the first call. Make sure the tf.Variable is only created once or created "
-                    "outside tf.function."
-                )
-            )
-        self.created.append(variable)
-
-    def evaluate(self, tensor: SymbolicTensor) -> Any:
-        """The value of a symbolic tensor that depends on no argument: the initial value of a variable made while tracing."""
-        graph = tensor.recorder.root.graph
-        wanted = _cone(graph, tensor.value)
-        if any(id(p) in wanted for p in graph.params):
-            raise ValueError(
-                places.with_place("the initial value of a variable made inside a traced function may not depend on its arguments")
-            )
-        body = [n for n in graph.body if any(id(o) in wanted for o in n.outs)]
-        cells = {name: v._value.numpy_view() for name, v in tensor.recorder.root.cells.items()}
-        consts = {name: _view(held) for name, held in tensor.recorder.root.captured.items()}
-        with recording(None), paused_tapes():
-            (out,) = run(
-                Graph("initial_value", cells=graph.cells, consts=graph.consts, body=body, results=[tensor.value]), [], cells, consts
-            )
-        return EagerTensor(np.asarray(out))
-
-
-def _cone(graph: Graph, value: Value) -> set[int]:
-    """Ids of the values that `value` is computed from, itself included."""
-    wanted = {id(value)}
-    for node in reversed(graph.body):
-        if any(id(o) in wanted for o in node.outs):
-            wanted.update(id(v) for v in node.values())
-            for g in node.graphs():
-                wanted.update(id(v) for v in g.free())
-    return wanted
-
-
-def _view(held: Any) -> np.ndarray:
-    return held if isinstance(held, np.ndarray) else held.numpy_view()
 
 
 class Unfit(InvalidArgumentError):
     """Sizes that a trace took to be equal are not: the arguments want a trace of their own."""
-
-
-# ------------------------------------------------------------------------------------------------------ tracing
-def trace(
-    function: Callable[..., Any], name: str, signature: Signature, arguments: Arguments, may_create: bool
-) -> tuple[ConcreteFunction, bool]:
-    """Run the Python function once with symbolic arguments; the trace, and whether variables were created on the way.
-
-    An exception leaves no trace behind.
-    """
-    started = time.perf_counter()
-    code = getattr(function, "__code__", None)
-    place = places.Place(code.co_filename, code.co_firstlineno) if code is not None else None
-    graph = Graph(identifier(name.strip("<>")), place=place)
-    recorder = TraceRecorder(graph, may_create)
-    named: dict[Any, str] = {}
-
-    def size(d: Any) -> Dim:
-        if d is None:
-            return sizes.named(recorder.new_size())
-        if d not in named:
-            named[d] = recorder.new_size(str(d))
-        return sizes.named(named[d])
-
-    symbolic: list[Any] = []
-    variables: dict[str, int] = {}
-    position: dict[int, int] = {}
-    for x, k, n in zip(arguments.leaves, arguments.keys, signature.leaf_names(arguments.structure), strict=True):
-        if isinstance(k, TensorLeaf):
-            type = Type(k.dtype, tuple(d if isinstance(d, int) else size(d) for d in k.shape))
-            symbolic.append(GraphTensor(recorder.builder.parameter(n, type), recorder))
-        else:
-            if isinstance(x, Variable):
-                variables[recorder.cell(x, identifier(n), x.cell_type())] = position.setdefault(id(x), len(position))
-            symbolic.append(x)
-    args, kwargs = signature.rebuild(arguments.structure, symbolic)
-    with recording(recorder), paused_tapes():
-        out = function(*args, **kwargs)
-        leaves, tree = optree.tree_flatten(out, none_is_leaf=True)
-        plan = [_result(recorder, x, name) for x in leaves]
-    concrete = ConcreteFunction(name, signature, arguments, recorder, plan, tree, time.perf_counter() - started)
-    concrete.variable_arguments = variables
-    for cell in variables:
-        del concrete.cells[cell]
-    return concrete, bool(recorder.created)
-
-
-def _result(recorder: Recorder, x: Any, name: str) -> int | None:
-    """The number of the graph result that leaf `x` of the returned structure becomes. TypeError for what is no tensor."""
-    if x is None:
-        return None
-    if hasattr(x, "to_tensor"):
-        x = x.to_tensor()
-    if not isinstance(x, Tensor | Variable | int | float | bool | complex | np.ndarray | np.generic):
-        raise TypeError(
-            places.with_place(
-                "To be compatible with tf.function, Python functions must return zero or more Tensors or ExtensionTypes or None values; "
-                f"in compilation of {name}, found return value of type {type(x).__name__}, which is not a Tensor or ExtensionType."
-            )
-        )
-    value = recorder.builder.literal(recorder.operand(x))
-    recorder.graph.results.append(value)
-    return len(recorder.graph.results) - 1
 
 
 class ConcreteFunction:
@@ -165,30 +47,55 @@ class ConcreteFunction:
         owner_name: str,
         signature: Signature,
         arguments: Arguments,
-        recorder: TraceRecorder,
-        outputs: list[Any],
-        tree: Any,
-        seconds: float,
+        recording: Recording,
     ) -> None:
         self.owner_name, self.signature = owner_name, signature
-        self._name = f"__inference_{owner_name}_{next(_numbers)}"
+        self.number = next(_numbers)
+        self._name = f"__inference_{owner_name}_{self.number}"
         self.structure, self.keys = arguments.structure, arguments.keys
         self.argument_leaves = [
             None if isinstance(k, TensorLeaf | VariableLeaf | ObjectLeaf) else x
             for x, k in zip(arguments.leaves, arguments.keys, strict=True)
         ]
-        self.traced = recorder.graph
-        self.cells: dict[str, Variable] = dict(recorder.cells)
-        self.captured: dict[str, Any] = dict(recorder.captured)
-        self.outputs_plan, self.tree = outputs, tree  # per leaf of the result: the number of a graph result, or None
-        self.trace_seconds = seconds
+        self.traced = recording.graph
+        self.cells = dict(recording.cells)
+        self.captured = dict(recording.captured)
+        self.outputs_plan, self.tree = recording.outputs, recording.tree
+        self.trace_seconds = recording.seconds
         self.timing: Any = None
-        self.variable_arguments: dict[str, int] = {}  # cell -> which of the variables passed as arguments it is
+        self.variable_arguments = recording.variable_arguments
         self._compiled: Any = None
         self._differentiated: Graph | None = None
         self._flat: dict[tuple[int, ...], Callable[..., Any]] = {}
+        self._direct: dict[tuple[int, ...], Callable[..., Any] | None] = {}
         self._lock = threading.Lock()
         self._call_op: _CallOp | None = None
+
+    # ------------------------------------------------------------------------------------ what it takes
+    @property
+    def key(self) -> Any:
+        """What `Arguments.key` is for the calls it was made for."""
+        return self.structure, self.keys
+
+    @property
+    def open_sizes(self) -> int:
+        """How many sizes of its arguments are open."""
+        return sum(not isinstance(d, int) for k in self.keys if isinstance(k, TensorLeaf) for d in k.shape)
+
+    def accepts(self, arguments: Arguments) -> bool:
+        """Whether it can be called with such arguments: tensors may have any size where it leaves one open."""
+        if self.structure != arguments.structure:
+            return False
+        named: dict[str, Any] = {}
+        for want, have in zip(self.keys, arguments.keys, strict=True):
+            if isinstance(want, TensorLeaf):
+                if not isinstance(have, TensorLeaf) or not want.accepts(have):
+                    return False
+                if any(isinstance(w, str) and named.setdefault(w, h) != h for w, h in zip(want.shape, have.shape, strict=True)):
+                    return False
+            elif want != have:
+                return False
+        return True
 
     # ------------------------------------------------------------------------------------ what it is
     @property
@@ -305,6 +212,7 @@ class ConcreteFunction:
             flat = self.compiled().launcher(
                 EagerTensor, lambda own: own, (), bound, self._consts(), [Give(k) for k in range(len(self.traced.results))]
             )
+            _make_room(self._flat)
             self._flat[key] = flat
         out = flat(*tensors)
         if out is NotImplemented:  # an array that is not contiguous, or of a layout kernels do not read
@@ -313,8 +221,16 @@ class ConcreteFunction:
             raise Unfit(places.with_place(f"{self.owner_name}: the arguments do not fit {self.pretty_printed_signature()}"))
         return out
 
-    def fast(self, variables: list[Variable], fallback: Callable[..., Any]) -> Callable[..., Any] | None:
-        """A native callable with the signature of the Python function, for calls just like the one that was traced."""
+    def fast(self, variables: list[Variable]) -> Callable[..., Any] | None:
+        """A native callable with the signature of the Python function, which returns NotImplemented for calls that are not just like the
+        one that was traced; None if only Python can take the arguments apart."""
+        key = tuple(id(v) for v in variables)
+        if key not in self._direct:
+            _make_room(self._direct)
+            self._direct[key] = self._launcher(variables)
+        return self._direct[key]
+
+    def _launcher(self, variables: list[Variable]) -> Callable[..., Any] | None:
         if any(isinstance(k, ObjectLeaf) for k in self.keys):
             return None
         passed = iter(variables)
@@ -333,14 +249,12 @@ class ConcreteFunction:
 
         returns = optree.tree_unflatten(self.tree, [None if k is None else Give(k) for k in self.outputs_plan])
         try:
-            return self.compiled().launcher(
-                EagerTensor, arguments, self.structure[0], self.bindings(variables), self._consts(), returns, fallback
-            )
+            return self.compiled().launcher(EagerTensor, arguments, self.structure[0], self.bindings(variables), self._consts(), returns)
         except TypeError:  # a structure that only Python can take apart
             return None
 
     def _consts(self) -> dict[str, np.ndarray]:
-        return {name: np.ascontiguousarray(_view(held)) for name, held in self.captured.items()}
+        return {name: np.ascontiguousarray(view(held)) for name, held in self.captured.items()}
 
     def compiled(self) -> Any:
         """The native step, compiled at the first need."""
@@ -406,11 +320,18 @@ class ConcreteFunction:
             return self
         out = copy.copy(self)
         out.traced = self.differentiated().with_body(self.differentiated().body, [*self.differentiated().results, *values])
-        out._compiled, out._flat, out._lock = None, {}, threading.Lock()
+        out._compiled, out._flat, out._direct, out._lock = None, {}, {}, threading.Lock()
         return out
 
 
 _numbers = itertools.count(1)
+_CALLABLES = 16  # native callables that a trace keeps for the variables it was last called with
+
+
+def _make_room(callables: dict[Any, Any]) -> None:
+    """Drop the oldest of too many; they keep the variables they work on alive."""
+    while len(callables) >= _CALLABLES:
+        callables.pop(next(iter(callables)))
 
 
 class _CallOp(Op):
@@ -463,8 +384,8 @@ class _CallOp(Op):
 
         signature = Signature(gradients)
         specs = tuple(TensorSpec(_spec_shape(p.type.shape), p.type.dtype) for p in graph.params)
-        function, _ = trace(gradients, graph.name, signature, signature.bind(specs, {}), may_create=False)
-        return function, reached
+        arguments = signature.bind(specs, {})
+        return ConcreteFunction(graph.name, signature, arguments, record(gradients, graph.name, signature, arguments, False)), reached
 
 
 def _no_cell(*name: Any) -> Any:

@@ -103,11 +103,17 @@ class Arguments:
     structure: Any
     leaves: list[Any]
     keys: tuple[Any, ...]
-    paths: tuple[Any, ...] = ()
 
     @property
     def key(self) -> Any:
         return self.structure, self.keys
+
+    def exact(self) -> Arguments:
+        """The same call with no size left open."""
+        keys = tuple(
+            TensorLeaf(k.dtype, tuple(x.dims)) if isinstance(k, TensorLeaf) else k for x, k in zip(self.leaves, self.keys, strict=True)
+        )
+        return Arguments(self.structure, self.leaves, keys)
 
     def tensors(self) -> list[Any]:
         """The tensor arguments in order."""

@@ -1,0 +1,147 @@
+"""Tracing: a Python function is called once with symbolic arguments, and what it does to them becomes a graph.
+
+In: the function, its signature and the arguments of a call. Out: a `Recording`: the graph, the variables and tensors it captured, and
+how its results are put back together. An exception leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optree
+
+from tapejit.core import places, sizes
+from tapejit.core.sizes import Dim
+from tapejit.core.types import Type
+from tapejit.ir.graph import Graph, Value
+from tapejit.ir.interpreter import run
+from tapejit.ir.names import identifier
+from tapejit.ops.operand import Tensor
+from tapejit.record.recorder import Recorder, SymbolicTensor, recording
+from tapejit.signature import Arguments, Signature, TensorLeaf
+from tapejit.tensor import EagerTensor, GraphTensor
+from tapejit.variable import Variable, paused_tapes
+
+
+@dataclass
+class Recording:
+    """What tracing a function gave."""
+
+    graph: Graph
+    cells: dict[str, Variable]  # the variables it captured, by cell
+    captured: dict[str, Any]  # the tensors and arrays it captured, by const
+    outputs: list[int | None]  # per leaf of the result: the number of a graph result, or None
+    tree: Any  # the structure of the result
+    variable_arguments: dict[str, int] = field(default_factory=dict)  # cell -> which of the variables passed as arguments it is
+    created: list[Variable] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class TraceRecorder(Recorder):
+    """The recorder of a whole function: it also says who may create variables."""
+
+    def __init__(self, graph: Graph, may_create: bool) -> None:
+        super().__init__(graph)
+        self.may_create = may_create
+        self.created: list[Any] = []
+
+    def creating(self, variable: Any) -> None:
+        """Called when a variable is made while tracing. ValueError where that is not allowed."""
+        if not self.may_create:
+            raise ValueError(
+                places.with_place(
+                    "tf.function only supports singleton tf.Variables created on the first call. Make sure the tf.Variable is only created once or created "
+                    "outside tf.function."
+                )
+            )
+        self.created.append(variable)
+
+    def evaluate(self, tensor: SymbolicTensor) -> Any:
+        """The value of a symbolic tensor that depends on no argument: the initial value of a variable made while tracing."""
+        graph = tensor.recorder.root.graph
+        wanted = _cone(graph, tensor.value)
+        if any(id(p) in wanted for p in graph.params):
+            raise ValueError(
+                places.with_place("the initial value of a variable made inside a traced function may not depend on its arguments")
+            )
+        body = [n for n in graph.body if any(id(o) in wanted for o in n.outs)]
+        cells = {name: v._value.numpy_view() for name, v in tensor.recorder.root.cells.items()}
+        consts = {name: view(held) for name, held in tensor.recorder.root.captured.items()}
+        with recording(None), paused_tapes():
+            (out,) = run(
+                Graph("initial_value", cells=graph.cells, consts=graph.consts, body=body, results=[tensor.value]), [], cells, consts
+            )
+        return EagerTensor(np.asarray(out))
+
+
+def _cone(graph: Graph, value: Value) -> set[int]:
+    """Ids of the values that `value` is computed from, itself included."""
+    wanted = {id(value)}
+    for node in reversed(graph.body):
+        if any(id(o) in wanted for o in node.outs):
+            wanted.update(id(v) for v in node.values())
+            for g in node.graphs():
+                wanted.update(id(v) for v in g.free())
+    return wanted
+
+
+def view(held: Any) -> np.ndarray:
+    """A captured tensor or array as an array."""
+    return held if isinstance(held, np.ndarray) else held.numpy_view()
+
+
+def record(function: Callable[..., Any], name: str, signature: Signature, arguments: Arguments, may_create: bool) -> Recording:
+    """Run the Python function once with symbolic arguments. Variables may be made on the way if `may_create`."""
+    started = time.perf_counter()
+    code = getattr(function, "__code__", None)
+    place = places.Place(code.co_filename, code.co_firstlineno) if code is not None else None
+    recorder = TraceRecorder(Graph(identifier(name.strip("<>")), place=place), may_create)
+    named: dict[Any, str] = {}
+
+    def size(d: Any) -> Dim:
+        if d is None:
+            return sizes.named(recorder.new_size())
+        if d not in named:
+            named[d] = recorder.new_size(str(d))
+        return sizes.named(named[d])
+
+    symbolic: list[Any] = []
+    variables: dict[str, int] = {}
+    position: dict[int, int] = {}
+    for x, k, n in zip(arguments.leaves, arguments.keys, signature.leaf_names(arguments.structure), strict=True):
+        if isinstance(k, TensorLeaf):
+            type = Type(k.dtype, tuple(d if isinstance(d, int) else size(d) for d in k.shape))
+            symbolic.append(GraphTensor(recorder.builder.parameter(n, type), recorder))
+        else:
+            if isinstance(x, Variable):
+                variables[recorder.cell(x, identifier(n), x.cell_type())] = position.setdefault(id(x), len(position))
+            symbolic.append(x)
+    args, kwargs = signature.rebuild(arguments.structure, symbolic)
+    with recording(recorder), paused_tapes():
+        out = function(*args, **kwargs)
+        leaves, tree = optree.tree_flatten(out, none_is_leaf=True)
+        outputs = [_result(recorder, x, name) for x in leaves]
+    cells = {cell: v for cell, v in recorder.cells.items() if cell not in variables}
+    return Recording(recorder.graph, cells, recorder.captured, outputs, tree, variables, recorder.created, time.perf_counter() - started)
+
+
+def _result(recorder: Recorder, x: Any, name: str) -> int | None:
+    """The number of the graph result that leaf `x` of the returned structure becomes. TypeError for what is no tensor."""
+    if x is None:
+        return None
+    if hasattr(x, "to_tensor"):
+        x = x.to_tensor()
+    if not isinstance(x, Tensor | Variable | int | float | bool | complex | np.ndarray | np.generic):
+        raise TypeError(
+            places.with_place(
+                "To be compatible with tf.function, Python functions must return zero or more Tensors or ExtensionTypes or None values; "
+                f"in compilation of {name}, found return value of type {type(x).__name__}, which is not a Tensor or ExtensionType."
+            )
+        )
+    value = recorder.builder.literal(recorder.operand(x))
+    recorder.graph.results.append(value)
+    return len(recorder.graph.results) - 1
