@@ -21,6 +21,8 @@ from tapejit.core.shape import TensorShape
 from tapejit.spec import TensorSpec
 from tapejit.tensor import EagerTensor, Tensor, constant, convert_to_tensor, is_tensor
 from tapejit.variable import Variable
+from tapejit.module import Module
+from tapejit.scope import name_scope
 from tapejit.indexed_slices import IndexedSlices
 from tapejit.tensor_array import TensorArray
 

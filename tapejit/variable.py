@@ -26,6 +26,7 @@ from tapejit.ops.shapes import identity, reshape
 from tapejit.ops.slicing import numpy_key
 from tapejit.record.recorder import Recorder, recording
 from tapejit.record.source import name_at
+from tapejit.scope import name_scope, scoped
 from tapejit.selection import gather, gather_nd, scattered
 from tapejit.tensor import EagerTensor, GraphTensor, Reference, convert_to_tensor, execute
 
@@ -77,7 +78,7 @@ class Variable(Operand):
                 )
             )
         self._trainable = trainable is not False
-        self._name = name or "Variable"
+        self._name = scoped(name or "Variable")
         self.constraint = constraint
         frame = places.user_frame()
         self._created_at = None if frame is None else (frame.f_code, frame.f_lasti)
@@ -110,8 +111,9 @@ class Variable(Operand):
 
     def label(self) -> str:
         """The name of the cell in graphs: the variable's own, or what the user's source calls it where it is created."""
-        if self._name != "Variable" or self._created_at is None:
-            return identifier(self._name if self._name != "Variable" else "variable")
+        named = self._name.rpartition("/")[2] != "Variable"
+        if named or self._created_at is None:
+            return identifier(self._name if named else "variable")
         return identifier(name_at(*self._created_at).base or "variable")
 
     def cell_type(self) -> Type:
@@ -391,7 +393,8 @@ class Variable(Operand):
         return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: Any) -> Variable:
-        copy = Variable(self.numpy(), trainable=self._trainable, name=self._name, dtype=self._dtype, shape=self._static)
+        with name_scope(""):
+            copy = Variable(self.numpy(), trainable=self._trainable, name=self._name, dtype=self._dtype, shape=self._static)
         memo[id(self)] = copy
         return copy
 
@@ -409,7 +412,8 @@ class Variable(Operand):
 
 
 def _restored(value: Any, trainable: bool, name: str, dtype: DType) -> Variable:
-    return Variable(value, trainable=trainable, name=name, dtype=dtype)
+    with name_scope(""):
+        return Variable(value, trainable=trainable, name=name, dtype=dtype)
 
 
 class paused_tapes:
