@@ -155,6 +155,11 @@ class ConcreteFunction:
     def __repr__(self) -> str:
         return f"<ConcreteFunction {self.pretty_printed_signature()} at {id(self):#x}>"
 
+    def seconds_spent(self) -> float:
+        """What tracing and, as far as it has been done, compiling took."""
+        t = self.timing
+        return self.trace_seconds + (t.passes + t.schedule + t.codegen + t.compile + t.load if t is not None else 0.0)
+
     # -------------------------------------------------------------------------------------- calling
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call with the tensors of the signature; Python arguments may be given again with the value they were traced with."""

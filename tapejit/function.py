@@ -18,6 +18,8 @@ import optree
 from tapejit import stages
 from tapejit.concrete import ConcreteFunction, Unfit
 from tapejit.core import places
+from tapejit.explain import retraces
+from tapejit.explain.retraces import History, Retraces
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import thread
 from tapejit.signature import Arguments, Signature, TensorLeaf
@@ -51,6 +53,7 @@ class Function:
         autograph: bool = True,
         name: str | None = None,
         max_traces: int = MAX_TRACES,
+        on_retrace: str = "warn",
     ) -> None:
         functools.update_wrapper(self, python_function, updated=())
         self.python_function = python_function
@@ -61,6 +64,7 @@ class Function:
         self._traces = Traces(max_traces)
         self._lock = threading.RLock()
         self._count = 0
+        self._history = History(self.name, on_retrace, getattr(python_function, "__code__", None))
         self._fast: Callable[..., Any] | None = None  # the first of those below
         self._recent: tuple[tuple[Callable[..., Any], ConcreteFunction], ...] = ()  # native callables for the latest kinds of calls
         self._created = False
@@ -96,7 +100,9 @@ class Function:
             return concrete.call(arguments.tensors(), arguments.variables())
         except Unfit:
             exact = arguments.exact()
-            return self._exactly(exact).call(exact.tensors(), exact.variables())
+            return self._exactly(exact, retraces.UNEQUAL).call(exact.tensors(), exact.variables())
+        finally:
+            self._history.settle()
 
     def _prefer(self, launch: Callable[..., Any], concrete: ConcreteFunction) -> None:
         """Try this kind of call first from now on."""
@@ -109,22 +115,27 @@ class Function:
         with self._lock:
             found = self._traces.accepting(arguments)
             if found is None:
-                found = self._trace(self._traces.generalised(arguments) if self.reduce_retracing else arguments)
+                cause = retraces.GENERAL if self.reduce_retracing else retraces.INLINED if thread.recorder is not None else retraces.CALL
+                found = self._trace(self._traces.generalised(arguments) if self.reduce_retracing else arguments, cause)
         return found
 
-    def _exactly(self, arguments: Arguments) -> ConcreteFunction:
+    def _exactly(self, arguments: Arguments, cause: str = retraces.ASKED) -> ConcreteFunction:
         """The trace for just these arguments, made if there is none."""
         with self._lock:
-            return self._traces.exact(arguments) or self._trace(arguments)
+            return self._traces.exact(arguments) or self._trace(arguments, cause)
 
-    def _trace(self, arguments: Arguments) -> ConcreteFunction:
+    def _trace(self, arguments: Arguments, cause: str) -> ConcreteFunction:
         """A new trace, entered among the others."""
+        trace = self._history.expect(self.signature, arguments, cause)
         recording = self._recorded(arguments, may_create=not self._created)
         if recording.created:  # once more, to have a graph without the creation
             self._created = True
+            self._history.made(trace, arguments, recording.seconds)
+            trace = self._history.expect(self.signature, arguments, retraces.CREATED)
             recording = self._recorded(arguments, may_create=False)
         self._created = True
         concrete = ConcreteFunction(self.name, self.signature, arguments, recording)
+        self._history.made(trace, arguments, concrete.seconds_spent)
         self.adopt(concrete)
         return concrete
 
@@ -142,6 +153,7 @@ class Function:
         """Forget all traces, with their graphs and native code; the next call traces again."""
         with self._lock:
             self._traces.clear()
+            self._history.clear()
             self._recent, self._fast = (), None
 
     def arguments_of_specs(self) -> Arguments:
@@ -160,6 +172,14 @@ class Function:
     def experimental_get_tracing_count(self) -> int:
         """How often the Python function has been traced."""
         return self._count
+
+    def traces(self) -> Retraces:
+        """What made each trace: its number, signature, line of the call and cost, and in what it differs from the nearest earlier one."""
+        return self._history.traces()
+
+    def why_retraced(self) -> Retraces:
+        """Of `traces()` those that nobody asked for. Prints as one line each: the leaf that differs, where, what it cost, what to write."""
+        return self._history.retraces()
 
     def pretty_printed_concrete_signatures(self, verbose: bool = True) -> str:
         """The signatures of all traces, a blank line between them."""
@@ -207,7 +227,9 @@ class Function:
 
             del method.__wrapped__
             method.__signature__ = _without_first(function)  # type: ignore[attr-defined]
-            bound = Function(method, self.input_signature, self.reduce_retracing, self.autograph, self.name, self._traces.limit)
+            bound = Function(
+                method, self.input_signature, self.reduce_retracing, self.autograph, self.name, self._traces.limit, self._history.policy
+            )
             try:
                 self._methods[instance] = bound
             except TypeError:
@@ -237,15 +259,19 @@ def function(
     experimental_follow_type_hints: bool | None = None,
     *,
     max_traces: int = MAX_TRACES,
+    on_retrace: str = "warn",
 ) -> Any:
     """Compile a Python function on tensors (`tf.function`); works bare, with arguments, on methods and lambdas.
 
     `input_signature`: nested `TensorSpec`s that every call is converted to. `reduce_retracing`: sizes that differ between calls become
-    symbolic. `max_traces`: how many traces are kept; beyond that the one not used for longest is forgotten. `jit_compile` and the
-    experimental options are accepted and need nothing: every function is compiled.
+    symbolic. `max_traces`: how many traces are kept; beyond that the one not used for longest is forgotten. `on_retrace`: what
+    becomes of a call that fits no trace: "warn" says in one line why it is traced again, "error" raises RetraceError instead of tracing,
+    "ignore" is silent; `why_retraced()` lists them in any case. `jit_compile` and the experimental options are accepted and need nothing: every function is compiled.
     """
 
     def decorate(f: Callable[..., Any]) -> Function:
-        return Function(f, input_signature, reduce_retracing or bool(experimental_relax_shapes), autograph, max_traces=max_traces)
+        return Function(
+            f, input_signature, reduce_retracing or bool(experimental_relax_shapes), autograph, max_traces=max_traces, on_retrace=on_retrace
+        )
 
     return decorate if func is None else decorate(func)

@@ -258,8 +258,8 @@ class Signature:
         cut = len(values) - len(names)
         return tuple(values[:cut]), dict(zip(names, values[cut:], strict=True))
 
-    def leaf_names(self, structure: Any) -> list[str]:
-        """A name for every leaf: the parameter's, with the path inside a structure."""
+    def leaf_paths(self, structure: Any) -> list[tuple[str, tuple[Any, ...]]]:
+        """For every leaf the parameter that it came by (`rest_1` for the second of `*rest`), and its path inside a structure."""
         names, tree = structure
         listed = list(self.parameters.parameters) if self.parameters is not None else []
         variadic = [
@@ -275,8 +275,12 @@ class Signature:
                 base = f"{variadic[0]}_{first - listed.index(variadic[0])}"
             else:
                 base = listed[first] if first < len(listed) else f"arg{first}"
-            out.append("_".join([base, *(str(p) for p in rest)]))
+            out.append((base, rest))
         return out
+
+    def leaf_names(self, structure: Any) -> list[str]:
+        """A name for every leaf: the parameter's, with the path inside a structure."""
+        return ["_".join([base, *(str(p) for p in rest)]) for base, rest in self.leaf_paths(structure)]
 
 
 def type_of(leaf: TensorLeaf, size: Callable[[Any], Any]) -> Type:

@@ -1,0 +1,26 @@
+"""The warnings that explain: one line each, given at the user's place, each with a category that Python's warning filters take.
+
+warnings.filterwarnings("ignore", category=tf.explain.RetraceWarning)
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from tapejit.core.places import Place
+
+
+class ExplanationWarning(UserWarning):
+    """What all warnings that explain a surprise have in common."""
+
+
+class RetraceWarning(ExplanationWarning):
+    """A traced function was traced again because a call differs from those before it."""
+
+
+def warn(category: type[ExplanationWarning], message: str, place: Place | None) -> None:
+    """Give a warning at a place of the user's; `place` None: somewhere unknown."""
+    file, line = (place.file, place.line) if place is not None else ("<unknown>", 0)
+    module = os.path.splitext(os.path.basename(file))[0]
+    warnings.warn_explicit(message, category, file, line, module)
