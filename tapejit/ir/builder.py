@@ -1,7 +1,8 @@
-"""The one door through which nodes are made: infers types, names results, keeps places; folds and merges where that is asked for.
+"""The one door through which nodes are made: infers types, names results, keeps places; merges, folds and forwards where that is asked for.
 
-Recording only appends. Passes after differentiation build with `merge=True`: then a node equal to an earlier one is that one
-(never across an assignment of the cell it reads), and a pure op of literals is evaluated.
+Recording only appends. Passes after differentiation build with `merge=True`. Then a line equal to an earlier one is that one, a pure op
+of numbers is a number, a read of a cell is what the cell is known to hold, and of the assignments of a cell the last one is written, at
+the end. Effects, lines that bind sizes and lines that hold graphs are never made one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tapejit.core import dtypes, sizes
+from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.places import Place
 from tapejit.core.types import Type
 from tapejit.ir import structure
@@ -20,13 +22,17 @@ from tapejit.ir.op import Op
 
 
 class Builder:
-    """Appends nodes to `graph.body`. `names` is shared by a graph and the graphs nested in it."""
+    """Appends nodes to `graph.body`. `names` is shared by a graph and the graphs nested in it.
+
+    With `merge`, `finish()` must be called at the end: it writes the assignments that were held back until then.
+    """
 
     def __init__(self, graph: Graph, names: Names | None = None, *, merge: bool = False) -> None:
         self.graph, self.merge = graph, merge
         self.names = names if names is not None else Names()
         self._made: dict[Any, tuple[Value, ...]] = {}
-        self._version: dict[str, int] = {}
+        self._holds: dict[str, Operand] = {}  # what cells are known to hold
+        self._pending: dict[str, Node] = {}  # their assignments that are not written yet
 
     def parameter(self, name: str, type: Type) -> Value:
         """A new parameter at the end of the list."""
@@ -49,29 +55,28 @@ class Builder:
         Raises what `op.infer` raises. Sizes that have to be equal and are not known to be become guards of the graph.
         """
         attrs = attrs or {}
-        key = None
-        if self.merge and not op.effect:
-            key = self._key(op, args, attrs)
-            if key in self._made:
-                return self._made[key]
+        found, key = self._found(op, args, attrs) if self.merge else (None, None)
+        if found is not None:
+            return tuple(self.literal(x, place, name if isinstance(name, str) else name[0]) for x in found)
         types, assumed = self.types(op, args, attrs)
-        if self.merge:
-            folded = self._folded(op, args, attrs, types)
-            if folded is not None:
-                op, args, attrs = folded
         bases = name if isinstance(name, tuple) else (name,) * len(types)
         outs = tuple(Value(self.names.fresh(base or op.name), t) for base, t in zip(bases, types, strict=True))
-        self.graph.body.append(Node(op, args, attrs, outs, place, tapes))
         self.graph.guards.extend(g for g in assumed if g not in self.graph.guards)
-        written = [attrs["cell"]] if op is structure.assign else []
-        for g in attrs.values():
-            if isinstance(g, Graph):
-                written += structure.cells_written(g)
-        for cell in written:
-            self._version[cell] = self._version.get(cell, 0) + 1
-        if key is not None:
-            self._made[key] = outs
+        self._append(Node(op, args, attrs, outs, place, tapes), key)
         return outs
+
+    def add(self, node: Node) -> tuple[Operand, ...]:
+        """Add a line that has its types and names; returns what stands for its results: they themselves, unless its like is known."""
+        found, key = self._found(node.op, node.args, node.attrs) if self.merge else (None, None)
+        if found is not None:
+            return found
+        self._append(node, key)
+        return node.outs
+
+    def finish(self) -> None:
+        """Write the assignments that were held back, after everything that may fail."""
+        self.graph.body += self._pending.values()
+        self._pending = {}
 
     @staticmethod
     def types(op: Op, args: tuple[Operand, ...], attrs: dict[str, Any]) -> tuple[tuple[Type, ...], list[tuple[Any, Any]]]:
@@ -84,33 +89,81 @@ class Builder:
         """`value` as a value: a literal becomes a `constant` line."""
         if isinstance(value, Value):
             return value
-        return self.emit(structure.constant, (), {"value": value.value, "dtype": value.dtype}, place=place, name=name)[0]
+        attrs = {"value": value.value, "dtype": value.dtype}
+        key = _key(structure.constant, (), attrs) if self.merge else None
+        if key is None or key not in self._made:
+            out = Value(self.names.fresh(name or structure.constant.name), value.type)
+            self._append(Node(structure.constant, (), attrs, (out,), place), key)
+            return out
+        return self._made[key][0]
 
-    def _key(self, op: Op, args: tuple[Operand, ...], attrs: dict[str, Any]) -> Any:
-        if any(isinstance(a, Graph) for a in attrs.values()):
-            return None  # what a nested graph reads may have changed, what it writes would be written once
-        version = self._version.get(attrs["cell"], 0) if op is structure.read else 0
-        try:
-            key = (
-                op,
-                tuple(a if isinstance(a, Literal) else id(a) for a in args),
-                tuple(sorted((k, _exact(v)) for k, v in attrs.items())),
-                version,
-            )
-            hash(key)
-        except TypeError:
-            return None
-        return key
+    # -------------------------------------------------------------------------------------- merging
+    def _found(self, op: Op, args: tuple[Operand, ...], attrs: dict[str, Any]) -> tuple[tuple[Operand, ...] | None, Any]:
+        """What stands for the results of a line without writing it, if anything does; and the key by which equal lines will find it."""
+        if op is structure.read:
+            held = self._holds.get(attrs["cell"])
+            return None if held is None else (held,), None
+        folded = folded_literal(op, args, attrs)
+        if folded is not None:
+            return (folded,), None
+        key = _key(op, args, attrs)
+        return self._made.get(key) if key is not None else None, key
 
-    def _folded(self, op: Op, args: tuple[Operand, ...], attrs: dict[str, Any], types: tuple[Type, ...]) -> Any:
-        """`constant` in place of a pure op all of whose operands are literals."""
-        if op.effect or op.binds_size or len(types) != 1 or not args or types[0].shape or types[0].dtype.kind == "c":
-            return None
-        if not all(isinstance(a, Literal) for a in args) or any(not sizes.is_known([d]) for a in attrs.values() for d in _flat(a)):
-            return None
+    def _append(self, node: Node, key: Any) -> None:
+        if key is not None:
+            self._made[key] = node.outs
+        if self.merge:
+            if node.op is structure.assign:
+                cell = node.attrs["cell"]
+                self._holds[cell] = node.args[0]
+                self._pending.pop(cell, None)
+                self._pending[cell] = node
+                return
+            if node.op is structure.read:
+                self._holds[node.attrs["cell"]] = node.out
+            for g in node.graphs():
+                self._around(g)
+        self.graph.body.append(node)
+
+    def _around(self, graph: Graph) -> None:
+        """Before a line whose nested graph touches cells: it finds there what was assigned to them, and may leave something else."""
+        written = structure.cells_written(graph)
+        for cell in structure.cells_read(graph) | written:
+            if cell in self._pending:
+                self.graph.body.append(self._pending.pop(cell))
+        for cell in written:
+            self._holds.pop(cell, None)
+
+
+def folded_literal(op: Op, args: tuple[Operand, ...], attrs: dict[str, Any]) -> Literal | None:
+    """The scalar that a pure op of literals makes, None where it does not make one or fails. Complex numbers are not folded."""
+    if op is structure.constant and not isinstance(attrs["value"], tuple) and attrs["dtype"].kind != "c":
+        return number(attrs["value"], attrs["dtype"])
+    if not args or op.effect or op.binds_size or not all(isinstance(a, Literal) and a.dtype.kind != "c" for a in args):
+        return None
+    if any(not sizes.is_known([d]) for a in attrs.values() for d in _flat(a)):
+        return None
+    inferred = op.infer(*(a.type for a in args), **attrs)
+    if not isinstance(inferred, Type) or inferred.shape or inferred.dtype.kind == "c":
+        return None
+    try:
         with np.errstate(all="ignore"):
             value = op.eager(*(np.asarray(a.value, a.dtype.np) for a in args if isinstance(a, Literal)), **attrs)
-        return structure.constant, (), {"value": np.asarray(value).astype(types[0].dtype.np).item(), "dtype": types[0].dtype}
+    except InvalidArgumentError:  # the line says so when it runs
+        return None
+    return number(value, inferred.dtype)
+
+
+def _key(op: Op, args: tuple[Operand, ...], attrs: dict[str, Any]) -> Any:
+    """What makes two lines equal; None for lines that are never merged. What nested graphs do, they do once for each line."""
+    if op.effect or op.binds_size or any(isinstance(a, Graph) for a in attrs.values()):
+        return None
+    try:
+        key = (op, tuple(a if isinstance(a, Literal) else id(a) for a in args), tuple(sorted((k, _exact(v)) for k, v in attrs.items())))
+        hash(key)
+    except TypeError:
+        return None
+    return key
 
 
 def _flat(value: Any) -> list[Any]:
@@ -118,10 +171,10 @@ def _flat(value: Any) -> list[Any]:
 
 
 def _exact(value: Any) -> Any:
-    """An attribute as a key that tells 1 from 1.0 and True."""
+    """An attribute in a form that tells 1 from 1.0 and True, and 0.0 from -0.0."""
     if isinstance(value, tuple):
         return ("tuple", *(_exact(v) for v in value))
-    return (type(value).__name__, repr(value) if isinstance(value, float) else str(value))
+    return type(value).__name__, str(value) if isinstance(value, sizes.Size) else repr(value)
 
 
 def number(value: Any, dtype: dtypes.DType) -> Literal:

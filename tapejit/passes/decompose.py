@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from tapejit.core import sizes
 from tapejit.ir.builder import Builder
-from tapejit.ir.graph import Graph, Node
+from tapejit.ir.graph import Graph, Node, Operand, Value, substituted
 from tapejit.ir.names import Names
 from tapejit.passes.copies import taken_names
 from tapejit.passes.symbol import Symbol, Writer
@@ -25,26 +25,38 @@ def decompose(graph: Graph) -> Graph:
 
 def _decomposed(graph: Graph, names: Names) -> Graph:
     out = replace(graph, body=[], guards=list(graph.guards))
-    writer = Writer(Builder(out, names))
-    for node in graph.body:
-        if node.op.decomposed is None or not _rewritten(node, writer):
-            nested = {k: _decomposed(a, names) if isinstance(a, Graph) else a for k, a in node.attrs.items()}
-            out.body.append(replace(node, attrs=nested))
+    writer = Writer(Builder(out, names, merge=True))
+    now: dict[int, Operand] = {}
+
+    def of(v: Value) -> Operand:
+        return now.get(id(v), v)
+
+    for given in graph.body:
+        node = substituted(given, of)
+        made = _in_simpler_ops(node, writer) if node.op.decomposed is not None else None
+        if made is None:
+            nested = {k: _decomposed(a, names) for k, a in node.attrs.items() if isinstance(a, Graph)}
+            stand = writer.builder.add(replace(node, attrs=node.attrs | nested) if nested else node)
+        else:
+            stand = (made,)
+        now.update((id(o), x) for o, x in zip(given.outs, stand, strict=True) if o is not x)
+    out.results = [writer.builder.literal(of(r), name=r.name) for r in graph.results]
+    writer.builder.finish()
     return out
 
 
-def _rewritten(node: Node, writer: Writer) -> bool:
-    """Write the decomposed form of `node`, if there is one for its operands, with its own results at the end."""
+def _in_simpler_ops(node: Node, writer: Writer) -> Operand | None:
+    """What stands for the result of `node`, written in simpler ops; None if there is no such form for its operands."""
     assert node.op.decomposed is not None
+    body, names = writer.builder.graph.body, writer.builder.names
     writer.place, writer.tapes, writer.base = node.place, node.tapes, node.out.name
-    body = writer.builder.graph.body
+    before = len(body)
     with writer.at_work(), sizes.assuming():  # what has to be equal was assumed where the whole op was written
         made = node.op.decomposed(*(writer.symbol(a) for a in node.args), **node.attrs)
     if made is None:
-        return False
+        return None
     assert isinstance(made, Symbol)
-    last = body.pop()
-    assert last.outs == (made.value,)
-    writer.builder.names.give_back(last.out.name)
-    body.append(replace(last, outs=node.outs))
-    return True
+    if len(body) > before and body[-1].outs == (made.value,):  # not an earlier line: it takes over the name
+        names.give_back(body[-1].out.name)
+        body[-1].out.name = node.out.name
+    return made.value

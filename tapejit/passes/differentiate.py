@@ -90,7 +90,7 @@ class Differentiator(Writer):
             new = replace(node, args=args, attrs=attrs, tapes=())
             if any(True for _ in new.graphs()):
                 new = closed(new, self.builder.names)
-            self.builder.graph.body.append(new)
+            self.builder.add(new)
             self._record(new, node.tapes)
 
     def opaque(self, node: Node) -> None:
@@ -292,7 +292,7 @@ class Differentiator(Writer):
         copier = Copier(self.builder.names, {id(p): x.value for p, x in zip(graph.params, operands, strict=True)})
         for node in graph.body:
             new = replace(copier.node(node), tapes=())
-            self.builder.graph.body.append(new)
+            self.builder.add(new)
             self._wrote(new)
         return [self.symbol(copier.operand(r)) for r in graph.results]
 

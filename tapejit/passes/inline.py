@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tapejit.ir import structure
+from tapejit.ir.builder import Builder
 from tapejit.ir.graph import Graph, Literal, Node, Operand, Value, substituted
 from tapejit.ir.names import Names
 from tapejit.ops import control
@@ -32,7 +33,8 @@ def _inlined(graph: Graph, names: Names, became: dict[int, Operand]) -> Graph:
             x = became[id(x)]
         return x
 
-    body: list[Node] = []
+    out = replace(graph, body=[], guards=list(graph.guards))
+    builder = Builder(out, names)
     pending = list(reversed(graph.body))
     while pending:
         node = pending.pop()
@@ -48,15 +50,15 @@ def _inlined(graph: Graph, names: Names, became: dict[int, Operand]) -> Graph:
                 stand = args[: len(node.outs)] if node.op is control.custom_gradient else [args[_STAND_FOR[node.op]]]
             for o, s in zip(node.outs, stand, strict=True):
                 if isinstance(s, Literal):  # a result has to stay a value
-                    body.append(Node(structure.constant, (), {"value": s.value, "dtype": s.dtype}, (o,), node.place))
+                    builder.add(Node(structure.constant, (), {"value": s.value, "dtype": s.dtype}, (o,), node.place))
                 else:
                     became[id(o)] = s
             continue
         graphs = {k: _inlined(a, names, became) for k, a in node.attrs.items() if isinstance(a, Graph)}
-        body.append(substituted(replace(node, attrs=node.attrs | graphs) if graphs else node, now))
-    results = []
+        builder.add(substituted(replace(node, attrs=node.attrs | graphs) if graphs else node, now))
+    out.results = []
     for r in graph.results:
         new = now(r)
         assert isinstance(new, Value)
-        results.append(new)
-    return graph.with_body(body, results)
+        out.results.append(new)
+    return out

@@ -11,7 +11,6 @@ from tapejit.ir.graph import Graph
 from tapejit.ir.verifier import verify
 from tapejit.passes.decompose import decompose
 from tapejit.passes.differentiate import differentiate
-from tapejit.passes.forward import forward
 from tapejit.passes.inline import inline
 from tapejit.passes.prune import prune
 from tapejit.passes.simplify import simplify
@@ -19,7 +18,7 @@ from tapejit.passes.simplify import simplify
 Pass = Callable[[Graph], Graph]
 Watch = Callable[[str, Graph, Graph], None]
 
-PIPELINE: tuple[Pass, ...] = (differentiate, inline, forward, simplify, prune, decompose)
+PIPELINE: tuple[Pass, ...] = (differentiate, inline, simplify, prune, decompose)
 
 
 def silent(name: str, before: Graph, after: Graph) -> None:

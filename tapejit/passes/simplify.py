@@ -1,20 +1,18 @@
 """Simplify: rewrites nodes by the rules, sees constants through shapes, and makes equal lines one.
 
-In: a graph of plain ops whose cells are read once and assigned once. Out: an equal graph with fewer lines. Values keep their names.
-Nothing is reassociated, and an operation on floats is only dropped where not a bit of its result depends on it.
+In: a graph of plain ops. Out: an equal graph with fewer lines, in which a cell is read at most once, before anything is assigned to it,
+and assigned at most once. Values keep their names. Nothing is reassociated, and an operation on floats is only dropped where not a bit of
+its result depends on it. Equal lines, operations on numbers and cells are the builder's business (`merge=True`).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
 
 from tapejit.core import sizes
-from tapejit.core.dtypes import DType
+from tapejit.core.places import Place
 from tapejit.ir import structure
-from tapejit.ir.builder import number
+from tapejit.ir.builder import Builder, folded_literal, number
 from tapejit.ir.graph import Graph, Literal, Node, Operand, Value
 from tapejit.ir.names import Names
 from tapejit.ops.broadcasting import broadcast_to, sum_to
@@ -26,49 +24,46 @@ from tapejit.ops.shapes import reshape, transpose
 from tapejit.passes.copies import taken_names
 from tapejit.passes.rules import Pattern, match_node, rules
 
+_REARRANGES = (reshape, transpose, broadcast_to)
 Form = Operand | Node  # what a node may become: another operand, or another node with the same results
 
 
 def simplify(graph: Graph) -> Graph:
     """The graph with every node in its simplest form, nested graphs included."""
-    return _Simplifier(graph, taken_names(graph)).run()
+    return _simplified(graph, taken_names(graph))
+
+
+def _simplified(graph: Graph, names: Names) -> Graph:
+    out = replace(graph, body=[], guards=list(graph.guards))
+    simplifier = _Simplifier(Builder(out, names, merge=True))
+    for node in graph.body:
+        simplifier.line(node)
+    out.results = [simplifier.value(r) for r in graph.results]
+    simplifier.builder.finish()
+    return out
 
 
 class _Simplifier:
-    def __init__(self, graph: Graph, names: Names) -> None:
-        self.graph, self.names = graph, names
-        self.body: list[Node] = []
-        self.now: dict[int, Operand] = {}
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.now: dict[int, Operand] = {}  # what stands for a value of the given graph
         self.maker: dict[int, Node] = {}
         self.uniform: dict[int, Literal] = {}  # values all of whose elements are one number
-        self.known: dict[Any, Node] = {}
-
-    def run(self) -> Graph:
-        for node in self.graph.body:
-            self._line(node)
-        results = [self._value(self._of(r), r) for r in self.graph.results]
-        return self.graph.with_body(self.body, results)
 
     def _of(self, x: Operand) -> Operand:
         return self.now.get(id(x), x)
 
-    def _value(self, x: Operand, like: Value) -> Value:
-        """`x` as a value: a literal gets a line."""
-        if isinstance(x, Value):
-            return x
-        out = Value(self.names.fresh(like.name), x.type)
-        self._append(Node(structure.constant, (), {"value": x.value, "dtype": x.dtype}, (out,)))
-        return out
+    def value(self, x: Operand, place: Place | None = None) -> Value:
+        """What stands for a value, as a value: a literal gets a line."""
+        return self.builder.literal(self._of(x), place, x.name if isinstance(x, Value) else "")
 
-    def _append(self, node: Node) -> None:
-        self.body.append(node)
-        self.maker.update((id(o), node) for o in node.outs)
-
-    def _line(self, node: Node) -> None:
-        args = tuple(self._of(a) for a in node.args)
+    def line(self, node: Node) -> None:
+        """Take the next line of the given graph."""
         if node.op is structure.assign or any(node.graphs()):
-            args = tuple(self._value(a, a0) if isinstance(a0, Value) else a for a, a0 in zip(args, node.args, strict=True))
-        attrs = {k: _Simplifier(a, self.names).run() if isinstance(a, Graph) else a for k, a in node.attrs.items()}
+            args = tuple(self.value(a, node.place) if isinstance(a, Value) else a for a in node.args)
+        else:
+            args = tuple(self._of(a) for a in node.args)
+        attrs = {k: _simplified(a, self.builder.names) if isinstance(a, Graph) else a for k, a in node.attrs.items()}
         node = replace(node, args=args, attrs=attrs)
         for _ in range(16):  # each step makes the node smaller; the limit is a guard against a pair of rules that undo each other
             form = self._simpler(node)
@@ -78,18 +73,13 @@ class _Simplifier:
                 self.now[id(node.out)] = form
                 return
             node = form
-        if node.op is structure.constant and not node.out.type.shape and node.attrs["dtype"].kind != "c":
-            self.now[id(node.out)] = number(node.attrs["value"], node.attrs["dtype"])
+        stand = self.builder.add(node)
+        if stand is not node.outs:
+            self.now.update((id(o), x) for o, x in zip(node.outs, stand, strict=True))
             return
-        key = _key(node)
-        if key is not None:
-            earlier = self.known.setdefault(key, node)
-            if earlier is not node:
-                self.now.update((id(o), e) for o, e in zip(node.outs, earlier.outs, strict=True))
-                return
+        self.maker.update((id(o), node) for o in node.outs)
         if node.op is full and node.attrs["dtype"].kind != "c":
             self.uniform[id(node.out)] = number(node.attrs["value"], node.attrs["dtype"])
-        self._append(node)
 
     # ---------------------------------------------------------------------------------------- forms
     def _simpler(self, node: Node) -> Form | None:
@@ -142,29 +132,19 @@ class _Simplifier:
         if not args or any(a.type.dtype.kind == "c" for a in args) or out.type.dtype.kind == "c":
             return None
         numbers = [self._number(a) for a in args]
-        rearranged = node.op in (reshape, transpose, broadcast_to) or node.op is cast
-        if all(n is not None for n in numbers) and (isinstance(node.op, Elementwise) or rearranged):
-            value = self._evaluated(node, [n for n in numbers if n is not None])
+        known = [n for n in numbers if n is not None]
+        if len(known) == len(args) and (node.op in _REARRANGES or node.op is cast or isinstance(node.op, Elementwise)):
+            folded = known[0] if node.op in _REARRANGES else folded_literal(node.op, tuple(known), node.attrs)
+            if folded is None:
+                return None
             if not out.type.shape:
-                return number(value, out.type.dtype)
-            return replace(node, op=full, args=(), attrs={"shape": out.type.shape, "value": value, "dtype": out.type.dtype})
+                return folded
+            return replace(node, op=full, args=(), attrs={"shape": out.type.shape, "value": folded.value, "dtype": out.type.dtype})
         if isinstance(node.op, Elementwise) and any(n is not None and isinstance(a, Value) for a, n in zip(args, numbers, strict=True)):
             rest = [a.type.shape for a, n in zip(args, numbers, strict=True) if n is None]
             if out.type.shape in rest:  # the others alone have the result's shape
                 return replace(node, args=tuple(a if n is None else n for a, n in zip(args, numbers, strict=True)))
         return None
-
-    @staticmethod
-    def _evaluated(node: Node, numbers: list[Literal]) -> Any:
-        arrays = [np.asarray(n.value, n.dtype.np) for n in numbers]
-        dtype: DType = node.out.type.dtype
-        if isinstance(node.op, Elementwise):
-            with np.errstate(all="ignore"):
-                result = node.op.eager(*arrays, **node.attrs)
-        else:
-            result = arrays[0] if node.op is not cast else cast.eager(arrays[0], **node.attrs)
-        array = np.asarray(result).astype(dtype.np)
-        return float(array) if dtype.kind == "f" else array.item()
 
     def _by_shape(self, node: Node) -> Form | None:
         """Rearrangements that are none, or two that are one."""
@@ -199,23 +179,3 @@ class _Simplifier:
 def _swaps_last(perm: tuple[int, ...]) -> bool:
     n = len(perm)
     return n >= 2 and perm == (*range(n - 2), n - 1, n - 2)
-
-
-def _key(node: Node) -> Any:
-    """What makes two lines equal; None for lines that are never merged."""
-    if node.op.effect or node.op.binds_size or any(node.graphs()) or node.op in (structure.read, structure.const):
-        return None
-    operands = tuple(a if isinstance(a, Literal) else id(a) for a in node.args)
-    try:
-        key = (node.op, operands, tuple(sorted((k, _exact(v)) for k, v in node.attrs.items())))
-        hash(key)
-    except TypeError:
-        return None
-    return key
-
-
-def _exact(value: Any) -> Any:
-    """An attribute in a form that tells 1 from 1.0 and True, and 0.0 from -0.0."""
-    if isinstance(value, tuple):
-        return ("tuple", *(_exact(v) for v in value))
-    return type(value).__name__, str(value) if isinstance(value, sizes.Size) else repr(value)

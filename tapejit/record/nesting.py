@@ -70,12 +70,12 @@ def lift(graph: Graph, names: Names, holds: dict[str, Value]) -> dict[str, Value
     graph.body = []
     for node in lines:
         if node.op is structure.read:
-            graph.body.append(replace(node, op=held, args=(holds[node.attrs["cell"]],), attrs={"cell": node.attrs["cell"]}))
+            builder.add(replace(node, op=held, args=(holds[node.attrs["cell"]],), attrs={"cell": node.attrs["cell"]}))
         elif node.op is structure.assign:
             cell = node.attrs["cell"]
             (holds[cell],) = builder.emit(overwritten, (holds[cell], node.args[0]), place=node.place, name=cell, tapes=node.tapes)
         else:
-            graph.body.append(node)
+            builder.add(node)
     return holds
 
 

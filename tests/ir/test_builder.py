@@ -35,19 +35,33 @@ def test_literals_that_differ_only_in_sign_or_type_are_told_apart():
     for literal in (0.0, -0.0, 1.0, float("nan"), float("nan")):
         builder.emit(OPS["mul"], (x, number(literal, dtypes.float32)))
     assert len(graph.body) == 4
-    builder.emit(structure.constant, (), {"value": 1, "dtype": dtypes.float32})
-    builder.emit(structure.constant, (), {"value": True, "dtype": dtypes.float32})
-    assert len(graph.body) == 6
+    for value, dtype in (
+        (1, dtypes.int32),
+        (1, dtypes.float32),
+        (True, dtypes.bool_),
+        ((1, 0.0), dtypes.float32),
+        ((1, -0.0), dtypes.float32),
+    ):
+        builder.emit(structure.constant, (), {"value": value, "dtype": dtype})
+    assert len(graph.body) == 9
+    builder.emit(structure.constant, (), {"value": 1.0, "dtype": dtypes.float32})
+    assert len(graph.body) == 9
 
 
-def test_reads_are_not_merged_across_an_assignment():
-    _, builder, x = start()
+def test_a_read_is_the_value_that_the_cell_is_known_to_hold_and_the_last_assignment_is_written():
+    graph, builder, x = start()
     read = {"cell": "w", "type": SCALAR}
     (a,), (b,) = builder.emit(structure.read, (), read), builder.emit(structure.read, (), read)
+    builder.emit(structure.assign, (a,), {"cell": "w"})
     builder.emit(structure.assign, (x,), {"cell": "w"})
     (c,) = builder.emit(structure.read, (), read)
+    builder.emit(OPS["note"], (c,))
     assert a is b
-    assert c is not a
+    assert c is x
+    builder.finish()
+    assert [n.op.name for n in graph.body] == ["read", "note", "assign"]  # the assignment comes after everything that may fail
+    assert graph.body[-1].args == (x,)
+    verify(graph)
 
 
 def test_reads_are_not_merged_across_a_loop_that_assigns():
@@ -59,10 +73,19 @@ def test_reads_are_not_merged_across_a_loop_that_assigns():
     inner.emit(structure.assign, (x,), {"cell": "w"})
     writes.results = [x]
     flag = builder.parameter("flag", Type(dtypes.bool_))
+    builder.emit(structure.assign, (x,), {"cell": "w"})
     builder.emit(OPS["choose"], (flag,), {"yes": writes, "no": writes})
     builder.emit(OPS["choose"], (flag,), {"yes": writes, "no": writes})
     (b,) = builder.emit(structure.read, (), read)
-    assert a is not b
+    assert b is not a
+    assert b is not x
+    assert [n.op.name for n in graph.body] == [
+        "read",
+        "assign",
+        "choose",
+        "choose",
+        "read",
+    ]  # what a nested graph may read is there by then
     assert sum(n.op is OPS["choose"] for n in graph.body) == 2  # the second writes once more
     verify(graph)
 
@@ -76,8 +99,9 @@ def test_effects_are_not_merged():
 
 def test_operations_on_literals_are_carried_out():
     graph, builder, _ = start()
-    builder.emit(OPS["add"], (number(0.1, dtypes.float32), number(0.2, dtypes.float32)))
+    (total,) = builder.emit(OPS["add"], (number(0.1, dtypes.float32), number(0.2, dtypes.float32)))
     (node,) = graph.body
+    assert node.outs == (total,)
     assert node.op is structure.constant
     assert text(graph).splitlines()[2].endswith("= constant(0.3)")  # in float32; in float64 it is 0.30000000000000004
 

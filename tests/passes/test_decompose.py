@@ -34,6 +34,16 @@ def test_a_convolution_becomes_windows_and_a_product_under_its_name():
     assert [n.out.name for n in after.body[:4]] == ["hidden_1", "hidden_2", "hidden_3", "hidden_4"]
 
 
+def test_convolutions_of_one_image_share_their_windows():
+    def f(x, w):
+        first = tf.nn.conv2d(x, w, 1, "SAME")
+        return first, tf.nn.conv2d(x, w * 2.0, 1, "SAME"), tf.nn.conv2d(x, w, 2, "SAME")
+
+    after = pipeline.run(traced(f, X, W))
+    assert ops_of(after).count("patches") == 2  # one of each stride
+    assert after.results[0].name == "first"
+
+
 def test_gradients_are_taken_of_the_whole_op_first():
     def f(x, w):
         with tf.GradientTape() as tape:
