@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ import optree
 from tapejit.core import places
 from tapejit.core.errors import InternalError, InvalidArgumentError
 from tapejit.core.sizes import Dim
+from tapejit.donation import Donation
 from tapejit.ir.graph import Graph, Operand, Value
 from tapejit.ir.op import Op, thread
 from tapejit.ops.operand import Tensor
@@ -48,6 +49,7 @@ class ConcreteFunction:
         signature: Signature,
         arguments: Arguments,
         recording: Recording,
+        donated: frozenset[str] = frozenset(),
     ) -> None:
         self.owner_name, self.signature = owner_name, signature
         self.number = next(_numbers)
@@ -70,6 +72,7 @@ class ConcreteFunction:
         self._direct: dict[tuple[int, ...], Callable[..., Any] | None] = {}
         self._lock = threading.Lock()
         self._call_op: _CallOp | None = None
+        self._donation = self._donating(donated) if donated else None
 
     # ------------------------------------------------------------------------------------ what it takes
     @property
@@ -211,12 +214,16 @@ class ConcreteFunction:
 
     def run(self, tensors: list[EagerTensor], bound: dict[str, Variable]) -> list[EagerTensor]:
         """Results of the compiled step; variables it assigns are updated once it has succeeded."""
+        if self._donation is not None:
+            return self._donation.run(self._launch, tensors, bound)
+        return self._launch(tensors, bound)
+
+    def _launch(self, tensors: list[EagerTensor], bound: Mapping[str, Any]) -> list[EagerTensor]:
         key = tuple(id(v) for v in bound.values())
         flat = self._flat.get(key)
         if flat is None:
-            flat = self.compiled().launcher(
-                EagerTensor, lambda own: own, (), bound, self._consts(), [Give(k) for k in range(len(self.traced.results))]
-            )
+            returns = [Give(k) for k in range(len(self._compiles().results))]
+            flat = self.compiled().launcher(EagerTensor, lambda own: own, (), bound, self._consts(), returns)
             _make_room(self._flat)
             self._flat[key] = flat
         out = flat(*tensors)
@@ -236,7 +243,7 @@ class ConcreteFunction:
         return self._direct[key]
 
     def _launcher(self, variables: list[Variable]) -> Callable[..., Any] | None:
-        if any(isinstance(k, ObjectLeaf) for k in self.keys):
+        if self._donation is not None or any(isinstance(k, ObjectLeaf) for k in self.keys):
             return None
         passed = iter(variables)
 
@@ -261,6 +268,16 @@ class ConcreteFunction:
     def _consts(self) -> dict[str, np.ndarray]:
         return {name: np.ascontiguousarray(view(held)) for name, held in self.captured.items()}
 
+    def _compiles(self) -> Graph:
+        """The graph of the step."""
+        return self.traced if self._donation is None else self._donation.graph
+
+    def _donating(self, donated: frozenset[str]) -> Donation:
+        """With the tensors that come by parameters of these names given away."""
+        leaves = zip(self.keys, self.signature.leaf_paths(self.structure), self.signature.leaf_names(self.structure), strict=True)
+        tensors = [(base, name) for k, (base, _), name in leaves if isinstance(k, TensorLeaf)]
+        return Donation(self.owner_name, self.traced, {p: name for p, (base, name) in enumerate(tensors) if base in donated})
+
     def compiled(self) -> Any:
         """The native step, compiled at the first need."""
         if self._compiled is None:
@@ -269,7 +286,7 @@ class ConcreteFunction:
                     from tapejit import compiler
 
                     self.timing = compiler.Timing(trace=self.trace_seconds)
-                    self._compiled = compiler.compile(self.traced, self.timing)
+                    self._compiled = compiler.compile(self._compiles(), self.timing)
         return self._compiled
 
     def _packed(self, results: list[Any]) -> Any:
@@ -321,10 +338,11 @@ class ConcreteFunction:
 
     def also_giving(self, values: list[Value]) -> ConcreteFunction:
         """A function like this one whose step has further results: values of its differentiated graph."""
-        if not values:
+        if not values and self._donation is None:
             return self
         out = copy.copy(self)
         out.traced = self.differentiated().with_body(self.differentiated().body, [*self.differentiated().results, *values])
+        out._donation = None  # the tape holds the arguments
         out._compiled, out._flat, out._direct, out._lock = None, {}, {}, threading.Lock()
         return out
 

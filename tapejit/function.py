@@ -18,6 +18,7 @@ import optree
 from tapejit import stages
 from tapejit.concrete import ConcreteFunction, Unfit
 from tapejit.core import places
+from tapejit.donation import donated_parameters
 from tapejit.explain import retraces
 from tapejit.explain.retraces import History, Retraces
 from tapejit.ir.graph import Graph
@@ -54,6 +55,7 @@ class Function:
         name: str | None = None,
         max_traces: int = MAX_TRACES,
         on_retrace: str = "warn",
+        donate: Any = (),
     ) -> None:
         functools.update_wrapper(self, python_function, updated=())
         self.python_function = python_function
@@ -61,6 +63,7 @@ class Function:
         self.input_signature = None if input_signature is None else tuple(input_signature)
         self.signature = Signature(python_function, input_signature)
         self.reduce_retracing, self.autograph = reduce_retracing, autograph
+        self.donated = donated_parameters(donate, self.name, self.signature.parameters)
         self._traces = Traces(max_traces)
         self._lock = threading.RLock()
         self._count = 0
@@ -134,7 +137,7 @@ class Function:
             trace = self._history.expect(self.signature, arguments, retraces.CREATED)
             recording = self._recorded(arguments, may_create=False)
         self._created = True
-        concrete = ConcreteFunction(self.name, self.signature, arguments, recording)
+        concrete = ConcreteFunction(self.name, self.signature, arguments, recording, self.donated)
         self._history.made(trace, arguments, concrete.seconds_spent)
         self.adopt(concrete)
         return concrete
@@ -227,9 +230,8 @@ class Function:
 
             del method.__wrapped__
             method.__signature__ = _without_first(function)  # type: ignore[attr-defined]
-            bound = Function(
-                method, self.input_signature, self.reduce_retracing, self.autograph, self.name, self._traces.limit, self._history.policy
-            )
+            options = (self.reduce_retracing, self.autograph, self.name, self._traces.limit, self._history.policy, self.donated)
+            bound = Function(method, self.input_signature, *options)
             try:
                 self._methods[instance] = bound
             except TypeError:
@@ -260,18 +262,27 @@ def function(
     *,
     max_traces: int = MAX_TRACES,
     on_retrace: str = "warn",
+    donate: Any = (),
 ) -> Any:
     """Compile a Python function on tensors (`tf.function`); works bare, with arguments, on methods and lambdas.
 
     `input_signature`: nested `TensorSpec`s that every call is converted to. `reduce_retracing`: sizes that differ between calls become
     symbolic. `max_traces`: how many traces are kept; beyond that the one not used for longest is forgotten. `on_retrace`: what
     becomes of a call that fits no trace: "warn" says in one line why it is traced again, "error" raises RetraceError instead of tracing,
-    "ignore" is silent; `why_retraced()` lists them in any case. `jit_compile` and the experimental options are accepted and need nothing: every function is compiled.
+    "ignore" is silent; `why_retraced()` lists them in any case. `donate`: names or positions of parameters whose tensors callers give away: a call
+    writes results of their types into their buffers unless somebody else holds these too, and using such a tensor afterwards is a RuntimeError.
+    (Within another traced function, or where a tape follows the arguments, nothing is given away.) `jit_compile` and the experimental options are accepted and need nothing: every function is compiled.
     """
 
     def decorate(f: Callable[..., Any]) -> Function:
         return Function(
-            f, input_signature, reduce_retracing or bool(experimental_relax_shapes), autograph, max_traces=max_traces, on_retrace=on_retrace
+            f,
+            input_signature,
+            reduce_retracing or bool(experimental_relax_shapes),
+            autograph,
+            max_traces=max_traces,
+            on_retrace=on_retrace,
+            donate=donate,
         )
 
     return decorate if func is None else decorate(func)

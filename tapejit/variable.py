@@ -157,8 +157,13 @@ class Variable(Operand):
         return self._static
 
     def value(self) -> Any:
-        """The current value as a tensor."""
-        return self.read_tensor()
+        """The current value as a tensor of its own, which can be given away (`donate=`)."""
+        if thread.recorder is not None:
+            return self.read_tensor()
+        value = EagerTensor(self._value._array)
+        for tape in thread.tapes:
+            tape.saw(self, value)
+        return value
 
     read_value = value
 
