@@ -57,6 +57,7 @@ class Record:
     host: tuple[HostWork, ...]
     places: tuple[Place | None, ...]
     ops: tuple[str, ...]
+    told: dict[int, dict[str, Any]]  # by node, what its op's `failure` wants to know
     guards: tuple[tuple[Dim, Dim], ...]
     symbols: tuple[str, ...]
     long: bool
@@ -75,12 +76,12 @@ class Timing:
     hit: bool = False
 
 
-def compile(graph: Graph, timing: Timing | None = None) -> Compiled:
-    """The native step of a traced graph."""
+def compile(graph: Graph, timing: Timing | None = None, checks: bool = False) -> Compiled:
+    """The native step of a traced graph; with `checks` it fails at the first line that gives NaN or an infinity."""
     timing = timing if timing is not None else Timing()
     target = host.target()
     files = sorted({n.place.file for n in graph.walk() if n.place is not None})  # the text has their last names only
-    key = cache.key("step", __version__, cache.sources(), target, printer.text(graph), files)
+    key = cache.key("step", __version__, cache.sources(), target, printer.text(graph), files, checks)
     store = cache.default()
     found = _unpacked(store.lookup(key))
     if found is not None:
@@ -89,12 +90,14 @@ def compile(graph: Graph, timing: Timing | None = None) -> Compiled:
     else:
         # imported here, because a program that is found on disk needs none of them
         from tapejit.codegen import llvm
-        from tapejit.passes import pipeline
+        from tapejit.passes import check, pipeline
         from tapejit.runtime import compile as native
         from tapejit.schedule import plan as schedule
 
         started = time.perf_counter()
         optimized = pipeline.run(graph)
+        if checks:
+            optimized = check.checked(optimized)
         timing.passes = time.perf_counter() - started
         started = time.perf_counter()
         planned = schedule.plan(optimized, target)
@@ -127,9 +130,10 @@ def record_of(graph: Graph, planned: Planned, entry: str, symbols: tuple[str, ..
     """The calling record of a plan."""
     program = planned.program
     ops = tuple(n.op.name for n in graph.walk())
+    told = {k: {a: n.attrs[a] for a in n.op.told} for k, n in enumerate(graph.walk()) if n.op.told}
     return Record(
         program.name, entry, program.table, program.sizes, program.arena, planned.arguments, planned.cells, planned.consts, planned.constants,
-        planned.results, planned.late, planned.host, planned.places, ops, tuple(graph.guards), symbols, planned.long,
+        planned.results, planned.late, planned.host, planned.places, ops, told, tuple(graph.guards), symbols, planned.long,
     )  # fmt: skip
 
 
@@ -154,12 +158,13 @@ class Compiled:
         consts: Mapping[str, np.ndarray],
         returns: Any,
         fallback: Callable[..., Any] | None = None,
+        gate: np.ndarray | None = None,
     ) -> Callable[..., Any]:
         """A callable that runs the step and returns `returns` with its results filled in.
 
         `tensor` is the class of tensors; `arguments` puts the step's tensor arguments into the structure of a call, of which the last
         ones are passed by `keywords`; `cells` gives the variable behind each cell, whose `_value` is a tensor; `consts` the arrays
-        held by reference. Where a call does not fit it returns what `fallback` does (NotImplemented without one). Raises what the step's
+        held by reference. Where a call does not fit it returns what `fallback` does (NotImplemented without one), as it does while `gate` is not 0. Raises what the step's
         checks and callbacks raise, with every variable as it was.
         """
         record = self.record
@@ -178,6 +183,7 @@ class Compiled:
             | {b: np.ascontiguousarray(a) for b, a in record.constants.items() if b in record.table},
             addresses={} if self._callback is None else {"callback": ctypes.cast(self._callback, ctypes.c_void_p).value or 0},
             arena=record.arena,
+            gate=gate,
             release_gil=record.long,
             calls_back=self._callback is not None,
             keep=(self, self.module, self._callback),
@@ -206,7 +212,7 @@ class Compiled:
         place = self.record.places[node] if node < len(self.record.places) else None
         op = self.record.ops[node] if node < len(self.record.ops) else "?"
         operands = [float(v) for v in error[2 : 2 + int(error[1])].view(np.float64)] if 0 <= int(error[1]) <= ERROR_WORDS - 2 else []
-        said = OPS[op].failure(*operands) if op in OPS else f"{op} failed"
+        said = OPS[op].failure(*operands, **self.record.told.get(node, {})) if op in OPS else f"{op} failed"
         return InvalidArgumentError(f"{said}\n{place.quote()}" if place is not None else said)
 
     def _host_call(self, index: int, addresses: Any, dims: Any) -> int:

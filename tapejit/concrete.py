@@ -19,6 +19,7 @@ from tapejit.core import places
 from tapejit.core.errors import InternalError, InvalidArgumentError
 from tapejit.core.sizes import Dim
 from tapejit.donation import Donation
+from tapejit.explain import numerics
 from tapejit.ir.graph import Graph, Operand, Value
 from tapejit.ir.op import Op, thread
 from tapejit.ops.operand import Tensor
@@ -73,6 +74,8 @@ class ConcreteFunction:
         self._lock = threading.Lock()
         self._call_op: _CallOp | None = None
         self._donation = self._donating(donated) if donated else None
+        self._checks = False  # whether the step looks for NaN and infinities
+        self._checked: ConcreteFunction | None = None
 
     # ------------------------------------------------------------------------------------ what it takes
     @property
@@ -208,6 +211,8 @@ class ConcreteFunction:
         recorder = thread.recorder
         if recorder is not None:
             return self._inlined(recorder, tensors, bound)
+        if numerics.enabled() and not self._checks:
+            return self.checked().call(tensors, variables)
         if thread.tapes:
             return self._recorded(tensors, bound)
         return self._packed(self.run(tensors, bound))
@@ -236,6 +241,8 @@ class ConcreteFunction:
     def fast(self, variables: list[Variable]) -> Callable[..., Any] | None:
         """A native callable with the signature of the Python function, which returns NotImplemented for calls that are not just like the
         one that was traced; None if only Python can take the arguments apart."""
+        if numerics.enabled() and not self._checks:
+            return self.checked().fast(variables)
         key = tuple(id(v) for v in variables)
         if key not in self._direct:
             _make_room(self._direct)
@@ -261,7 +268,15 @@ class ConcreteFunction:
 
         returns = optree.tree_unflatten(self.tree, [None if k is None else Give(k) for k in self.outputs_plan])
         try:
-            return self.compiled().launcher(EagerTensor, arguments, self.structure[0], self.bindings(variables), self._consts(), returns)
+            return self.compiled().launcher(
+                EagerTensor,
+                arguments,
+                self.structure[0],
+                self.bindings(variables),
+                self._consts(),
+                returns,
+                gate=numerics.gate(self._checks),
+            )
         except TypeError:  # a structure that only Python can take apart
             return None
 
@@ -286,7 +301,7 @@ class ConcreteFunction:
                     from tapejit import compiler
 
                     self.timing = compiler.Timing(trace=self.trace_seconds)
-                    self._compiled = compiler.compile(self._compiles(), self.timing)
+                    self._compiled = compiler.compile(self._compiles(), self.timing, self._checks)
         return self._compiled
 
     def _packed(self, results: list[Any]) -> Any:
@@ -340,10 +355,23 @@ class ConcreteFunction:
         """A function like this one whose step has further results: values of its differentiated graph."""
         if not values and self._donation is None:
             return self
+        graph = self.differentiated().with_body(self.differentiated().body, [*self.differentiated().results, *values])
+        return self._variant(graph)
+
+    def checked(self) -> ConcreteFunction:
+        """The same trace, compiled into a step that fails at the first line that gives NaN or an infinity."""
+        if self._checked is None:
+            self._checked = self._variant(self.traced)
+            self._checked._checks = True
+        return self._checked
+
+    def _variant(self, graph: Graph) -> ConcreteFunction:
+        """A function like this one with another graph, still to be compiled."""
         out = copy.copy(self)
-        out.traced = self.differentiated().with_body(self.differentiated().body, [*self.differentiated().results, *values])
-        out._donation = None  # the tape holds the arguments
+        out.traced = graph
+        out._donation = None  # the tape holds the arguments; a checked step keeps them to show them
         out._compiled, out._flat, out._direct, out._lock = None, {}, {}, threading.Lock()
+        out._call_op = out._checked = None
         return out
 
 

@@ -14,6 +14,7 @@ from tapejit.core import dtypes, places
 from tapejit.core.dtypes import as_dtype
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.types import Type
+from tapejit.explain.numerics import disable_check_numerics, enable_check_numerics
 from tapejit.ir.op import Op, register
 from tapejit.ops import elementwise as e
 from tapejit.ops.slicing import scalar_of
@@ -24,7 +25,7 @@ __all__ = [
     "Assert", "assert_all_finite", "assert_equal", "assert_greater", "assert_greater_equal", "assert_integer", "assert_less",
     "assert_less_equal", "assert_near", "assert_negative", "assert_non_negative", "assert_non_positive", "assert_none_equal",
     "assert_positive", "assert_proper_iterable", "assert_rank", "assert_rank_at_least", "assert_rank_in", "assert_same_float_dtype",
-    "assert_scalar", "assert_shapes", "assert_type", "check_numerics", "is_numeric_tensor",
+    "assert_scalar", "assert_shapes", "assert_type", "check_numerics", "disable_check_numerics", "enable_check_numerics", "is_numeric_tensor",
 ]  # fmt: skip
 
 

@@ -176,6 +176,19 @@ class Function:
         """How often the Python function has been traced."""
         return self._count
 
+    def check_numerics(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that raises InvalidArgumentError at the first line that gives NaN or an infinity: op, element, operands, and the user's
+        line, for a line of a gradient the one it belongs to. Runs a variant of the compiled step; variables stay as they were if it fails.
+        """
+        arguments = self.signature.bind(args, kwargs)
+        try:
+            return self._find(arguments).checked().call(arguments.tensors(), arguments.variables())
+        except Unfit:
+            exact = arguments.exact()
+            return self._exactly(exact, retraces.UNEQUAL).checked().call(exact.tensors(), exact.variables())
+        finally:
+            self._history.settle()
+
     def traces(self) -> Retraces:
         """What made each trace: its number, signature, line of the call and cost, and in what it differs from the nearest earlier one."""
         return self._history.traces()

@@ -5,7 +5,7 @@ In: op calls outside any traced function; out: `EagerTensor`s. The tapes of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -371,16 +371,28 @@ def execute(op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         _quiet.reset(token)
     if type(out) is tuple:
         outputs = tuple([EagerTensor(a) for a in out])
+        if _after is not None:
+            _after(op, inputs, attrs, outputs)
         for tape in thread.tapes:
             tape.record(op, inputs, attrs, outputs)
         return outputs
     output = EagerTensor(out)
+    if _after is not None:
+        _after(op, inputs, attrs, (output,))
     for tape in thread.tapes:
         tape.record(op, inputs, attrs, (output,))
     return output
 
 
 default_carrier(execute)
+_after: Callable[..., None] | None = None
+
+
+def after_each_op(listener: Callable[..., None] | None) -> None:
+    """Have `listener(op, inputs, attrs, outputs)` called after every eager op, before the tapes see it; None for nobody."""
+    global _after
+    _after = listener
+
 
 _NUMBERS = 1024
 _numbers: dict[

@@ -8,7 +8,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import CodeType, FrameType
 
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -16,12 +16,20 @@ _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 @dataclass(frozen=True)
 class Place:
-    """A stretch of source: `line` counts from 1, columns from 0; `end_column` 0 where the columns are not known."""
+    """A stretch of source: `line` counts from 1, columns from 0; `end_column` 0 where the columns are not known.
+
+    `backward` marks what was done on behalf of the stretch's gradient.
+    """
 
     file: str
     line: int
     column: int = 0
     end_column: int = 0
+    backward: bool = field(default=False, compare=False)
+
+    def in_gradient(self) -> Place:
+        """The same stretch, for what its gradient does."""
+        return self if self.backward else replace(self, backward=True)
 
     def __str__(self) -> str:
         return f"{os.path.basename(self.file)}:{self.line}"
@@ -34,7 +42,7 @@ class Place:
     def quote(self) -> str:
         """The line and a caret below the stretch, for error messages."""
         raw = linecache.getline(self.file, self.line).rstrip("\n")
-        head = f"  at {self.file}:{self.line}"
+        head = f"  at {self.file}:{self.line}{', in the gradient of this line' if self.backward else ''}"
         if not raw.strip():
             return head
         indent = len(raw) - len(raw.lstrip())

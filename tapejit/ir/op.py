@@ -32,6 +32,7 @@ class Op:
     effect: bool = False  # must be kept, in program order (print, assertions, host calls)
     on_sizes: bool = False  # `eager` also works on object arrays of sizes, so small integer tensors stay symbolic
     view: bool = False  # the result is the operand's memory under another shape
+    told: tuple[str, ...] = ()  # attributes that `failure` wants to know
     binds_size: bool = False  # the result is a scalar count that later shapes may be written with
 
     def infer(self, *types: Type, **attrs: Any) -> Type | tuple[Type, ...]:
@@ -63,8 +64,8 @@ class Op:
         """Types of the scratch buffers that `kernel` works in."""
         return ()
 
-    def failure(self, *operands: float) -> str:
-        """What went wrong where a kernel of this op ended in `nest.Fail` with these operands."""
+    def failure(self, *operands: float, **told: Any) -> str:
+        """What went wrong where a kernel of this op ended in `nest.Fail` with these operands; `told` are attributes it asked for."""
         return f"{self.name} failed" + (f" on {', '.join(f'{v:g}' for v in operands)}" if operands else "")
 
     def native(self, *types: Type, **attrs: Any) -> bool:

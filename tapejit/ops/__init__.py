@@ -3,6 +3,7 @@
 from tapejit.ops import (  # noqa: F401
     activations,
     broadcasting,
+    checking,
     complex,
     control,
     convolution,

@@ -48,7 +48,8 @@ def _bad(values: np.ndarray, limit: int) -> tuple[tuple[int, ...], int] | None:
     return where, int(values[where])
 
 
-def _fail(*operands: Expr) -> Stmt:
+def fail(*operands: Expr) -> Stmt:
+    """The statement that ends a kernel in failure with these numbers written down."""
     return nest.Fail(0, tuple(expr.cast(x, dtypes.float64) for x in operands))
 
 
@@ -77,7 +78,7 @@ class InRange(Op):
         def body(index: tuple[Expr, ...]) -> tuple[Stmt, ...]:
             value = expr.cast(ins[0][index], int64)
             return (
-                nest.If((value < 0) | (value >= expr.of_dim(limit)), (_fail(value, expr.of_dim(limit)),)),
+                nest.If((value < 0) | (value >= expr.of_dim(limit)), (fail(value, expr.of_dim(limit)),)),
                 outs[0].store(index, ins[0][index]),
             )
 
@@ -125,7 +126,7 @@ class LinearIndex(Op):
             for part, d in zip(parts, dims, strict=True):
                 flat = flat * expr.of_dim(d) + part
                 wrong = wrong | (part < 0) | (part >= expr.of_dim(d))
-            check = (nest.If(wrong, (_fail(*parts, *map(expr.of_dim, dims)),)),) if dims else ()
+            check = (nest.If(wrong, (fail(*parts, *map(expr.of_dim, dims)),)),) if dims else ()
             return (*check, outs[0].store(index, flat))
 
         return loops("i", ins[0].dims[:-1], body)
@@ -372,7 +373,7 @@ def _accumulate(target: Any, rows: Any, ids: Any, rank: int, size: Dim, combine:
 
         return (
             nest.Let("row", expr.cast(ids[at], int64)),
-            nest.If(row >= expr.of_dim(size), (_fail(row, expr.of_dim(size)),)),
+            nest.If(row >= expr.of_dim(size), (fail(row, expr.of_dim(size)),)),
             nest.If(row >= 0, loops("t", rows.dims[rank:], element, "serial", "vector")),
         )
 

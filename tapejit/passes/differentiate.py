@@ -197,7 +197,7 @@ class Differentiator(Writer):
     @contextmanager
     def _during(self, record: Record, operand: int) -> Iterator[None]:
         """Lines written within are steps towards the adjoint of one operand of `record`, or with -1 towards that of its result."""
-        self.place = record.place or self.place
+        self.place = record.place.in_gradient() if record.place else self.place
         if operand >= 0:
             with self._adjoint_of(record.inputs[operand]):
                 yield
