@@ -10,7 +10,7 @@ import copy
 import itertools
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, NoReturn
 
 import numpy as np
 import optree
@@ -29,11 +29,12 @@ from tapejit.record.inline import inline
 from tapejit.record.recorder import Recorder
 from tapejit.runtime.plan import Argument, Give
 from tapejit.runtime.plan import Literal as Same
-from tapejit.signature import Arguments, ObjectLeaf, Signature, TensorLeaf, VariableLeaf
+from tapejit.signature import Arguments, FunctionType, Signature, fitted
 from tapejit.spec import TensorSpec
 from tapejit.tape import GradientTape
 from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
-from tapejit.tracing import Recording, record, view
+from tapejit.trace_type import Leaf, LiteralLeaf, ObjectLeaf, ProtocolLeaf, TensorLeaf, VariableLeaf, leaf_key
+from tapejit.tracing import Creation, Recording, record, view
 from tapejit.variable import Variable, paused_tapes
 
 
@@ -56,10 +57,6 @@ class ConcreteFunction:
         self.number = next(_numbers)
         self._name = f"__inference_{owner_name}_{self.number}"
         self.structure, self.keys = arguments.structure, arguments.keys
-        self.argument_leaves = [
-            None if isinstance(k, TensorLeaf | VariableLeaf | ObjectLeaf) else x
-            for x, k in zip(arguments.leaves, arguments.keys, strict=True)
-        ]
         self.traced = recording.graph
         self.cells = dict(recording.cells)
         self.captured = dict(recording.captured)
@@ -99,7 +96,7 @@ class ConcreteFunction:
                     return False
                 if any(isinstance(w, str) and named.setdefault(w, h) != h for w, h in zip(want.shape, have.shape, strict=True)):
                     return False
-            elif want != have:
+            elif not want.accepts(have):
                 return False
         return True
 
@@ -135,31 +132,42 @@ class ConcreteFunction:
 
     @property
     def structured_input_signature(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments as `TensorSpec`s that have their names; Python values as they are."""
         leaves = [
             TensorSpec([d if isinstance(d, int) else None for d in k.shape], k.dtype, n)
             if isinstance(k, TensorLeaf)
-            else k
-            if isinstance(k, VariableLeaf)
+            else k.value
+            if isinstance(k, LiteralLeaf)
             else k.object()
             if isinstance(k, ObjectLeaf)
-            else x
-            for k, x, n in zip(self.keys, self.argument_leaves, self.signature.leaf_names(self.structure), strict=True)
+            else k
+            for k, n in zip(self.keys, self.signature.leaf_names(self.structure), strict=True)
         ]
         return self.signature.rebuild(self.structure, leaves)
 
     @property
     def structured_outputs(self) -> Any:
-        specs = self.outputs
-        return optree.tree_unflatten(self.tree, [None if k is None else specs[k] for k in self.outputs_plan])
+        """What it returns, with `TensorSpec`s for tensors."""
+        return self._packed(self.outputs)
+
+    @property
+    def function_type(self) -> FunctionType:
+        """Its signature: what it takes, returns and captures."""
+        leaf = [TensorLeaf(r.type.dtype, r.type.shape) for r in self.traced.results]
+        captures = {name: VariableLeaf(k, v.dtype, tuple(v.dims), v.trainable) for k, (name, v) in enumerate(self.cells.items())} | {
+            name: TensorLeaf(t.dtype, t.shape) for name, t in self.traced.consts.items()
+        }
+        return self.signature.type_of(self.structure, self.keys, self._packed(leaf), captures)
 
     def pretty_printed_signature(self, verbose: bool = True) -> str:
-        return f"{self.owner_name}({', '.join(f'{n}: {k}' for n, k in zip(self.signature.leaf_names(self.structure), self.keys, strict=True))}) -> {self._returned()}"
-
-    def _returned(self) -> str:
-        return str(optree.tree_unflatten(self.tree, [None if k is None else self.outputs[k] for k in self.outputs_plan]))
+        """The signature on several lines, or, if not `verbose`, on one."""
+        return repr(self.function_type) if verbose else str(self.function_type)
 
     def __repr__(self) -> str:
-        return f"<ConcreteFunction {self.pretty_printed_signature()} at {id(self):#x}>"
+        return f"<ConcreteFunction {self.pretty_printed_signature(verbose=False)} at {id(self):#x}>"
+
+    def __str__(self) -> str:
+        return f"ConcreteFunction {self.pretty_printed_signature(verbose=True)}"
 
     def seconds_spent(self) -> float:
         """What tracing and, as far as it has been done, compiling took."""
@@ -168,36 +176,78 @@ class ConcreteFunction:
 
     # -------------------------------------------------------------------------------------- calling
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call with the tensors of the signature; Python arguments may be given again with the value they were traced with."""
-        given = self._positional(args, kwargs)
-        return self.call(given, self._variables_given(args, kwargs))
+        """Call with the arguments of the signature, or with its tensors alone.
 
-    def _positional(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        wanted = [k for k in self.keys if isinstance(k, TensorLeaf)]
+        Python arguments may be given again with the value they were traced with, or be left out. TypeError for others, and for arguments
+        that are missing or too many; InvalidArgumentError for tensors of another dtype or shape.
+        """
         try:
-            bound = self.signature.bind(args, kwargs)
-            leaves: list[Any] = []
-            for x, have, want in zip(bound.leaves, bound.keys, self.keys, strict=True):
-                if isinstance(want, TensorLeaf):
-                    leaves.append(x)
-                elif have != want:
-                    raise TypeError(places.with_place(f"Binding inputs to tf.function failed due to `Can not cast {x!r} to {want}`."))
-        except (TypeError, ValueError):
-            given: list[Any] = optree.tree_leaves(cast(Any, (args, kwargs)), none_is_leaf=True)
-            leaves = [x for x in given if isinstance(x, Tensor | np.ndarray | Variable | float | int)]
-            if len(leaves) != len(wanted):
-                raise
-        out = []
-        for x, k in zip(leaves, wanted, strict=True):
-            x = x if isinstance(x, Tensor) else convert_to_tensor(x, k.dtype)
-            if not k.accepts(TensorLeaf(x.dtype, tuple(x.dims))):
-                raise InvalidArgumentError(places.with_place(f"{self.owner_name}: expected {k}, got {TensorLeaf(x.dtype, tuple(x.dims))}"))
-            out.append(x)
-        return out
+            given = self._structured(args, kwargs)
+        except TypeError as e:
+            given = self._flat_arguments(args, kwargs, str(e))
+        return self.call(
+            [x for x, k in zip(given, self.keys, strict=True) if isinstance(k, TensorLeaf)],
+            [x for x, k in zip(given, self.keys, strict=True) if isinstance(k, VariableLeaf)],
+        )
 
-    def _variables_given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Variable]:
-        given: list[Any] = optree.tree_leaves(cast(Any, (args, kwargs)), none_is_leaf=True)
-        return [x for x in given if isinstance(x, Variable)]
+    def _structured(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """The leaves of a call by the signature. TypeError if it does not fit."""
+        wanted = self.function_type
+
+        def refuse(why: str) -> NoReturn:
+            raise TypeError(
+                f"Binding inputs to tf.function failed due to `{why}`. Received args: {args} and kwargs: {kwargs} for signature: {wanted}."
+            )
+
+        try:
+            bound = wanted.bind(*args, **kwargs)
+            leaves = self.structure[1].flatten_up_to((*bound.args, *(bound.kwargs[name] for name in self.structure[0])))
+        except (TypeError, ValueError) as e:
+            refuse(str(e))
+        return [self._fitted(x, k, refuse) for x, k in zip(leaves, self.keys, strict=True)]
+
+    def _fitted(self, x: Any, key: Leaf, refuse: Callable[[str], NoReturn]) -> Any:
+        if isinstance(key, TensorLeaf):
+            return fitted(x, TensorSpec([d if isinstance(d, int | str) else None for d in key.shape], key.dtype), refuse)[0]
+        given = leaf_key(x, {})
+        if isinstance(key, VariableLeaf) and isinstance(given, VariableLeaf):
+            return x if (given.dtype, given.shape) == (key.dtype, key.shape) else refuse(f"Can not cast {given} to {key}")
+        return x if key.accepts(given) else refuse(f"Can not cast {x!r} to {key!r}")
+
+    def _flat_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any], structured: str) -> list[Any]:
+        """The leaves of a call with tensors and variables alone, by position or by their flat names."""
+        names = self.signature.leaf_names(self.structure)
+        open_ = [k for k, key in enumerate(self.keys) if isinstance(key, TensorLeaf | VariableLeaf)]
+
+        def refuse(why: str) -> NoReturn:
+            raise TypeError(places.with_place(f"{structured}\nFallback to flat signature also failed due to: {why}")) from None
+
+        listed = ", ".join(names[k] for k in open_)
+        if len(args) > len(open_):
+            refuse(f"{self.name}({listed}) takes {len(open_)} positional arguments, got {len(args)}.")
+        unknown = sorted(kwargs.keys() - {names[k] for k in open_[len(args) :]})
+        if unknown:
+            refuse(f"{self.name}({listed}) got unexpected keyword arguments: {', '.join(unknown)}.")
+        missing = [names[k] for k in open_[len(args) :] if names[k] not in kwargs]
+        if missing:
+            refuse(f"{self.name}({listed}) missing required arguments: {', '.join(missing)}.")
+        given = dict(zip(open_, (*args, *(kwargs[names[k]] for k in open_[len(args) :])), strict=True))
+        for at, (k, x) in enumerate(given.items()):
+            key = self.keys[k]
+            if isinstance(key, TensorLeaf):
+                if not isinstance(x, Tensor | Variable | np.ndarray | np.generic | int | float | complex | list):
+                    refuse(f"all inputs must be Tensors; input {at}, {x!r}, is a {type(x).__name__}.")
+                x = given[k] = x if isinstance(x, Tensor) else convert_to_tensor(x, key.dtype)
+                if not key.accepts(TensorLeaf(x.dtype, tuple(x.dims))):
+                    raise InvalidArgumentError(
+                        places.with_place(
+                            f"cannot compute {self.name} as input #{at}(zero-based) was expected to be a {key} tensor but is a "
+                            f"{TensorLeaf(x.dtype, tuple(x.dims))} tensor"
+                        )
+                    )
+            else:
+                self._fitted(x, key, refuse)
+        return [given.get(k) for k in range(len(self.keys))]
 
     def bindings(self, variables: list[Variable]) -> dict[str, Variable]:
         """The variable behind each cell: captured ones, and those passed as arguments of this call."""
@@ -250,20 +300,18 @@ class ConcreteFunction:
         return self._direct[key]
 
     def _launcher(self, variables: list[Variable]) -> Callable[..., Any] | None:
-        if self._donation is not None or any(isinstance(k, ObjectLeaf) for k in self.keys):
+        if self._donation is not None or any(isinstance(k, ObjectLeaf | ProtocolLeaf) for k in self.keys):
             return None
         passed = iter(variables)
 
         def arguments(own: list[Argument]) -> Any:
             tensors = iter(own)
             leaves: list[Any] = []
-            for k, x in zip(self.keys, self.argument_leaves, strict=True):
+            for k in self.keys:
                 if isinstance(k, TensorLeaf):
                     leaves.append(next(tensors))
-                elif isinstance(k, VariableLeaf):
-                    leaves.append(Same(next(passed), equal=False))
                 else:
-                    leaves.append(Same(x))
+                    leaves.append(Same(k.value) if isinstance(k, LiteralLeaf) else Same(next(passed), equal=False))
             return optree.tree_unflatten(self.structure[1], leaves)
 
         returns = optree.tree_unflatten(self.tree, [None if k is None else Give(k) for k in self.outputs_plan])
@@ -436,7 +484,9 @@ class _CallOp(Op):
         signature = Signature(gradients)
         specs = tuple(TensorSpec(_spec_shape(p.type.shape), p.type.dtype) for p in graph.params)
         arguments = signature.bind(specs, {})
-        return ConcreteFunction(graph.name, signature, arguments, record(gradients, graph.name, signature, arguments, False)), reached
+        return ConcreteFunction(
+            graph.name, signature, arguments, record(gradients, graph.name, signature, arguments, Creation.LATE)
+        ), reached
 
 
 def _no_cell(*name: Any) -> Any:

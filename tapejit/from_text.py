@@ -55,7 +55,7 @@ def from_text(text: str, state: Mapping[str, Variable] | None = None, consts: Ma
     count = len(graph.results)
     tree = optree.tree_structure(cast(Any, 0 if count == 1 else (0,) * count if count else None), none_is_leaf=True)
     recording = Recording(graph, state, consts, list(range(count)) if count else [None], tree)
-    out.adopt(ConcreteFunction(graph.name, out.signature, out.arguments_of_specs(), recording))
+    out.adopt(ConcreteFunction(graph.name, out.signature, out.signature.of_specs(), recording))
     return out
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, cast
-
-import optree
+from typing import Any
 
 from tapejit import stages
 from tapejit.concrete import ConcreteFunction, Unfit
@@ -23,12 +22,12 @@ from tapejit.explain import retraces
 from tapejit.explain.retraces import History, Retraces
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import thread
-from tapejit.signature import Arguments, Signature, TensorLeaf
+from tapejit.signature import Arguments, FunctionType, Signature
 from tapejit.traces import Traces
-from tapejit.tracing import record
+from tapejit.tracing import Creation, Recording, record
 
 MAX_TRACES = 256  # per function, unless it says otherwise
-_RECENT = 8  # how many kinds of calls are tried before one is taken apart
+_RECENT = 4  # how many kinds of calls are tried before one is taken apart
 _run_eagerly = False
 
 
@@ -60,18 +59,19 @@ class Function:
         functools.update_wrapper(self, python_function, updated=())
         self.python_function = python_function
         self.name: str = name or str(getattr(python_function, "__name__", type(python_function).__name__))
-        self.input_signature = None if input_signature is None else tuple(input_signature)
         self.signature = Signature(python_function, input_signature)
+        self.input_signature = self.signature.specs
         self.reduce_retracing, self.autograph = reduce_retracing, autograph
         self.donated = donated_parameters(donate, self.name, self.signature.parameters)
         self._traces = Traces(max_traces)
         self._lock = threading.RLock()
         self._count = 0
         self._history = History(self.name, on_retrace, getattr(python_function, "__code__", None))
+        self._under_way: list[Any] = []  # keys of the traces being made
         self._fast: Callable[..., Any] | None = None  # the first of those below
         self._recent: tuple[tuple[Callable[..., Any], ConcreteFunction], ...] = ()  # native callables for the latest kinds of calls
-        self._created = False
-        self._methods: weakref.WeakKeyDictionary[Any, Function] = weakref.WeakKeyDictionary()
+        self._creation = Creation.ALLOWED
+        self._methods: dict[int, tuple[weakref.ref[Any], Function]] = {}  # by the id of a living instance
 
     # -------------------------------------------------------------------------------------- calling
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -88,10 +88,9 @@ class Function:
             return self.python_function(*args, **kwargs)
         direct = thread.recorder is None and not thread.tapes
         if direct:
-            for launch, concrete in self._recent[1:]:
+            for launch, _ in self._recent[1:]:
                 out = launch(*args, **kwargs)
                 if out is not NotImplemented:
-                    self._prefer(launch, concrete)
                     return out
         arguments = self.signature.bind(args, kwargs)
         concrete = self._find(arguments)
@@ -111,7 +110,6 @@ class Function:
         """Try this kind of call first from now on."""
         self._recent = ((launch, concrete), *(item for item in self._recent if item[0] is not launch))[:_RECENT]
         self._fast = launch
-        self._traces.used(concrete)
 
     def _find(self, arguments: Arguments) -> ConcreteFunction:
         """The most specific trace that takes these arguments, or a new one."""
@@ -130,25 +128,40 @@ class Function:
     def _trace(self, arguments: Arguments, cause: str) -> ConcreteFunction:
         """A new trace, entered among the others."""
         trace = self._history.expect(self.signature, arguments, cause)
-        recording = self._recorded(arguments, may_create=not self._created)
+        recording = self._recorded(arguments)
         if recording.created:  # once more, to have a graph without the creation
-            self._created = True
+            self._creation = Creation.AGAIN
             self._history.made(trace, arguments, recording.seconds)
             trace = self._history.expect(self.signature, arguments, retraces.CREATED)
-            recording = self._recorded(arguments, may_create=False)
-        self._created = True
+            recording = self._recorded(arguments)
+        elif self._creation is Creation.ALLOWED:
+            self._creation = Creation.LATE
         concrete = ConcreteFunction(self.name, self.signature, arguments, recording, self.donated)
         self._history.made(trace, arguments, concrete.seconds_spent)
         self.adopt(concrete)
         return concrete
 
-    def _recorded(self, arguments: Arguments, may_create: bool) -> Any:
+    def _recorded(self, arguments: Arguments) -> Recording:
+        """Call the Python function with symbolic arguments. RecursionError if it comes back to such a call of itself."""
+        if arguments.key in self._under_way:
+            raise RecursionError(
+                places.with_place(
+                    f"{self.name} calls itself with arguments of the same kind while it is traced, which would never end. Make what ends the "
+                    "recursion a Python value, which is known while tracing, or write tf.while_loop"
+                )
+            )
+        self._under_way.append(arguments.key)
         self._count += 1
-        return record(self.python_function, self.name, self.signature, arguments, may_create)
+        try:
+            return record(self.python_function, self.name, self.signature, arguments, self._creation)
+        finally:
+            self._under_way.pop()
 
     def adopt(self, concrete: ConcreteFunction) -> None:
         """Enter a trace, for calls that it takes and no more specific one does."""
         with self._lock:
+            for _, latest in reversed(self._recent):
+                self._traces.used(latest)
             self._traces.add(concrete)
             self._recent, self._fast = (), None  # there may be a better trace now for what they took
 
@@ -159,18 +172,17 @@ class Function:
             self._history.clear()
             self._recent, self._fast = (), None
 
-    def arguments_of_specs(self) -> Arguments:
-        """The input signature as the arguments of a call."""
-        leaves: list[Any]
-        leaves, tree = optree.tree_flatten(cast(Any, self.input_signature or ()), none_is_leaf=True)
-        return Arguments(((), tree), leaves, tuple(TensorLeaf(s.dtype, s.named_shape) for s in leaves))
-
     # -------------------------------------------------------------------------------- TensorFlow's
     def get_concrete_function(self, *args: Any, **kwargs: Any) -> ConcreteFunction:
         """The trace for arguments or `TensorSpec`s (or, with an input signature, for none)."""
         if self.input_signature is not None and not args and not kwargs:
-            return self._exactly(self.arguments_of_specs())
+            return self._exactly(self.signature.of_specs())
         return self._exactly(self.signature.bind(args, kwargs))
+
+    @property
+    def function_type(self) -> FunctionType:
+        """The parameters, with what the input signature wants of them."""
+        return self.signature.type
 
     def experimental_get_tracing_count(self) -> int:
         """How often the Python function has been traced."""
@@ -229,27 +241,49 @@ class Function:
         """A method: each instance has traces of its own, which go when it goes."""
         if instance is None:
             return self
+        found = self._methods.get(id(instance))
+        return self._bound(instance) if found is None else found[1]
+
+    def _bound(self, instance: Any) -> Function:
+        """The function that the method of one instance is. TypeError for an instance without weak references."""
+        key, methods, function = id(instance), self._methods, self.python_function
         try:
-            bound = self._methods.get(instance)
-        except TypeError:  # not hashable or without weak references
-            bound = instance.__dict__.get(f"_tapejit_{self.name}")
-        if bound is None:
-            reference = weakref.ref(instance)
-            function = self.python_function
+            reference = weakref.ref(instance, lambda _: methods.pop(key, None))
+        except TypeError:
+            raise TypeError(
+                f"the instances of {type(instance).__name__} cannot have traced methods of their own; add '__weakref__' to its __slots__"
+            ) from None
 
-            @functools.wraps(function)
-            def method(*args: Any, **kwargs: Any) -> Any:
-                return function(reference(), *args, **kwargs)
+        @functools.wraps(function)
+        def method(*args: Any, **kwargs: Any) -> Any:
+            owner = reference()
+            if owner is None:
+                raise ReferenceError(
+                    f"the object whose method {self.name} was to be called is gone; keep it in a name of its own while its methods are in use"
+                )
+            return function(owner, *args, **kwargs)
 
-            del method.__wrapped__
-            method.__signature__ = _without_first(function)  # type: ignore[attr-defined]
-            options = (self.reduce_retracing, self.autograph, self.name, self._traces.limit, self._history.policy, self.donated)
-            bound = Function(method, self.input_signature, *options)
-            try:
-                self._methods[instance] = bound
-            except TypeError:
-                instance.__dict__[f"_tapejit_{self.name}"] = bound
-        return bound
+        del method.__wrapped__
+        method.__signature__ = _without_first(function)  # type: ignore[attr-defined]
+        bound = Function(method, *self._options())
+        with self._lock:
+            return methods.setdefault(key, (reference, bound))[1]
+
+    def __reduce__(self) -> Any:
+        """A function at the top of a module is pickled by its name, any other by its Python function; neither takes traces along."""
+        found: Any = sys.modules.get(self.__module__)
+        path = getattr(self, "__qualname__", "<none>")
+        for part in path.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return path
+        return Function, (self.python_function, *self._options())
+
+    def _options(self) -> tuple[Any, ...]:
+        """What the function was made with, besides the Python function."""
+        return (
+            self.input_signature, self.reduce_retracing, self.autograph, self.name, self._traces.limit, self._history.policy, self.donated
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<tapejit.function {self.name} with {len(self._traces)} traces>"

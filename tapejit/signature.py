@@ -1,99 +1,49 @@
-"""What a traced function was called with, as a cache key: tensors by dtype and shape, Python values by value and type, variables by
-type and by which of them are the same one, any other object by identity or equality.
+"""The parameters of a traced function, and the one form in which all equal calls of it are the same.
 
-`Signature` knows a Python function's parameters; `bind` turns a call into `Arguments`, whose `key` finds the trace.
+In: a Python function, perhaps an input signature, and the arguments of a call. Out: `Arguments`, whose `key` finds the trace.
 """
 
 from __future__ import annotations
 
 import inspect
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from inspect import Parameter
+from typing import Any, NoReturn, cast
 
-import numpy as np
 import optree
 
 from tapejit.core import places
-from tapejit.core.types import Type
 from tapejit.ops.operand import Tensor
 from tapejit.spec import TensorSpec
-from tapejit.tensor import EagerTensor, convert_to_tensor
+from tapejit.tensor import convert_to_tensor
+from tapejit.trace_type import (
+    Leaf,
+    LiteralLeaf,
+    Nested,
+    ObjectLeaf,
+    ProtocolLeaf,
+    TensorLeaf,
+    VariableLeaf,
+    is_array,
+    leaf_key,
+)
 from tapejit.variable import Variable
 
+__all__ = [
+    "Arguments",
+    "FunctionType",
+    "Leaf",
+    "LiteralLeaf",
+    "ObjectLeaf",
+    "ProtocolLeaf",
+    "Signature",
+    "TensorLeaf",
+    "VariableLeaf",
+    "leaf_key",
+]
 
-@dataclass(frozen=True)
-class TensorLeaf:
-    """A tensor argument; None in `shape` is a size left open, a string one that has a name."""
-
-    dtype: Any
-    shape: tuple[Any, ...]
-
-    def accepts(self, other: TensorLeaf) -> bool:
-        """Whether a tensor described by `other` may be passed for this one."""
-        return (
-            self.dtype is other.dtype
-            and len(self.shape) == len(other.shape)
-            and all(a == b or not isinstance(a, int) for a, b in zip(self.shape, other.shape, strict=True))
-        )
-
-    def __str__(self) -> str:
-        return (
-            f"TensorSpec(shape=({', '.join(map(str, self.shape))}{',' if len(self.shape) == 1 else ''}), dtype={self.dtype!r}, name=None)"
-        )
-
-
-@dataclass(frozen=True)
-class VariableLeaf:
-    """A variable argument; `alias` counts distinct variables in the order they are met."""
-
-    alias: int
-    dtype: Any
-    shape: tuple[Any, ...]
-
-    def __str__(self) -> str:
-        return f"VariableSpec(shape={self.shape}, dtype={self.dtype!r}, alias_id={self.alias})"
-
-
-@dataclass(frozen=True)
-class LiteralLeaf:
-    """A Python value, told apart by type as well as value: 1, 1.0 and True are three."""
-
-    kind: type
-    value: Any
-
-    def __str__(self) -> str:
-        return f"Literal[{self.value!r}]"
-
-
-class ObjectLeaf:
-    """Any other object: the same one, or an equal one. Does not keep the object alive."""
-
-    __slots__ = ("_hash", "_ref")
-
-    def __init__(self, obj: Any) -> None:
-        self._hash = hash(obj)
-        try:
-            self._ref: Callable[[], Any] = weakref.ref(obj)
-        except TypeError:
-            self._ref = lambda: obj
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ObjectLeaf):
-            return False
-        mine, theirs = self._ref(), other._ref()
-        return mine is not None and (mine is theirs or bool(mine == theirs))
-
-    def object(self) -> Any:
-        """The object, or None if it is gone."""
-        return self._ref()
-
-    def __str__(self) -> str:
-        return f"<{type(self._ref()).__name__}>"
+_BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass
@@ -120,137 +70,114 @@ class Arguments:
         return [x for x, k in zip(self.leaves, self.keys, strict=True) if isinstance(k, TensorLeaf)]
 
     def variables(self) -> list[Variable]:
+        """The variable arguments in order, one that is passed twice twice."""
         return [x for x, k in zip(self.leaves, self.keys, strict=True) if isinstance(k, VariableLeaf)]
 
 
-_LITERALS = (int, float, bool, str, bytes, complex, type(None))
+class FunctionType(inspect.Signature):
+    """A signature whose annotations are keys and specs; of a trace also what it returns and captures."""
 
+    def __init__(self, parameters: Any, *, captures: Mapping[str, Any] | None = None, return_annotation: Any = Parameter.empty) -> None:
+        super().__init__(parameters, return_annotation=return_annotation)
+        self.captures = dict(captures or {})
 
-def leaf_key(x: Any, aliases: dict[int, int]) -> Any:
-    """The part of the cache key that an argument makes."""
-    if isinstance(x, Tensor):
-        return TensorLeaf(x.dtype, tuple(x.dims))
-    if isinstance(x, Variable):
-        return VariableLeaf(aliases.setdefault(id(x), len(aliases)), x.dtype, tuple(x.dims))
-    if isinstance(x, TensorSpec):
-        return TensorLeaf(x.dtype, x.named_shape)
-    if type(x) in _LITERALS:
-        return LiteralLeaf(type(x), x)
-    tracing = getattr(x, "__tf_tracing_type__", None)
-    if tracing is not None:
-        return tracing(None)
-    try:
-        return ObjectLeaf(x)
-    except TypeError:
-        raise TypeError(
-            places.with_place(
-                f"Could not generate a generic TraceType for {x!r}: it cannot be hashed. Pass a tensor, a Python value, or give {type(x).__name__} a __hash__ and __eq__."
-            )
-        ) from None
+    @property
+    def output(self) -> Any:
+        """The structure of what is returned; None if that is not known before a call."""
+        return None if self.return_annotation is Parameter.empty else self.return_annotation
+
+    def __repr__(self) -> str:
+        def listed(items: list[str]) -> str:
+            return "\n".join(f"  {item}" for item in items or ["None"])
+
+        inputs = [f"{p.name} ({p.kind.name}): {None if p.annotation is p.empty else p.annotation}" for p in self.parameters.values()]
+        captures = listed([f"{name}: {spec}" for name, spec in self.captures.items()])
+        return "\n".join(["Input Parameters:", listed(inputs), "Output Type:", f"  {self.output}", "Captures:", captures])
 
 
 class Signature:
-    """The parameters of a Python function, and the form in which all calls of it are equal."""
+    """The parameters of a Python function. TypeError for an input signature that does not fit them."""
 
     def __init__(self, function: Callable[..., Any], input_signature: Any = None) -> None:
         self.function = function
-        self.specs = None if input_signature is None else tuple(input_signature)
-        self.parameters: inspect.Signature | None
+        self.specs = None if input_signature is None else _checked(input_signature)
         try:
-            self.parameters = inspect.signature(function)
-        except (TypeError, ValueError):
-            self.parameters = None
-        kinds = [p.kind for p in self.parameters.parameters.values()] if self.parameters else []
-        self.positional_only = bool(kinds) and all(
-            k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds
-        )
-        self.plain = (
-            self.positional_only and all(p.default is inspect.Parameter.empty for p in self.parameters.parameters.values())
-            if self.parameters
-            else False
-        )
-        self.count = len(kinds)
+            found = inspect.signature(function)
+        except (TypeError, ValueError):  # a builtin that does not tell
+            found = inspect.Signature([Parameter("args", Parameter.VAR_POSITIONAL), Parameter("kwargs", Parameter.VAR_KEYWORD)])
+        parameters = list(found.parameters.values())
+        self.constraints: dict[str, Any] = {}  # with an input signature: spec or default value by parameter
+        if self.specs is not None:
+            parameters, self.constraints = _constrained(parameters, self.specs)
+        self.type = FunctionType(p.replace(annotation=self._annotation(p)) for p in parameters)
+        self.parameters = self.type
+        self.plain = self.specs is None and all(p.kind in _BY_POSITION and p.default is p.empty for p in parameters)
+        self.count = len(parameters)
+
+    def _annotation(self, p: Parameter) -> Any:
+        return Nested(self.constraints[p.name]) if p.name in self.constraints else Parameter.empty
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        """The call in canonical form: positions, keywords and defaults give one key. TypeError as Python's for arguments that do not fit."""
-        if self.specs is not None:
-            return self._cast(args, kwargs)
+        """The call in canonical form: positions, keywords and defaults give one key. TypeError for arguments that do not fit."""
         names, values = self._canonical(args, kwargs)
+        if self.specs is not None:
+            return self._cast(names, values, lambda why: self._refuse(why, args, kwargs))
         leaves: list[Any]
         leaves, structure = optree.tree_flatten(cast(Any, values), none_is_leaf=True)
         for k, x in enumerate(leaves):
-            if isinstance(x, np.ndarray | np.generic):
+            if not isinstance(x, Tensor) and is_array(x):
                 leaves[k] = convert_to_tensor(x)
-            elif hasattr(x, "__tensor__"):
-                leaves[k] = convert_to_tensor(x.__tensor__())
         aliases: dict[int, int] = {}
         return Arguments((names, structure), leaves, tuple(leaf_key(x, aliases) for x in leaves))
 
     def _canonical(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-        if self.parameters is None:
-            return tuple(sorted(kwargs)), (*args, *(kwargs[k] for k in sorted(kwargs)))
+        """The names of the keyword arguments, and all values: positional ones first, then those of the names."""
         if self.plain and not kwargs and len(args) == self.count:
             return (), args
         try:
-            bound = self.parameters.bind(*args, **kwargs)
+            bound = self.type.bind(*args, **kwargs)
         except TypeError as e:
-            raise TypeError(
-                places.with_place(
-                    f"Binding inputs to tf.function failed due to `{e}`. Received args: {args} and kwargs: {kwargs} for signature: {self.parameters}."
-                )
-            ) from None
+            self._refuse(str(e), args, kwargs)
         bound.apply_defaults()
-        return tuple(bound.kwargs), (*bound.args, *(bound.kwargs[k] for k in bound.kwargs))
+        given = bound.kwargs
+        own = [name for name in given if name in self.type.parameters]
+        names = (*own, *sorted(given.keys() - set(own)))  # the order of further keywords says nothing
+        return names, (*bound.args, *(given[k] for k in names))
 
-    def _cast(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
-        """Arguments converted to the input signature where Python and NumPy values allow it; tensors must fit as they are."""
-        assert self.specs is not None
-
-        def refuse(why: str) -> TypeError:
-            return TypeError(
-                places.with_place(
-                    f"Binding inputs to tf.function failed due to `{why}`. Received args: {args} and kwargs: {kwargs} for signature: {self.specs}."
-                )
+    def _refuse(self, why: str, args: Any, kwargs: Any) -> NoReturn:
+        raise TypeError(
+            places.with_place(
+                f"Binding inputs to tf.function failed due to `{why}`. Received args: {args} and kwargs: {kwargs} for signature: {self.type}."
             )
+        ) from None
 
-        names: tuple[str, ...] = ()
-        if kwargs and self.parameters is not None:
-            try:
-                bound = self.parameters.bind(*args, **kwargs)
-            except TypeError as e:
-                raise refuse(str(e)) from None
-            args = bound.args
-        if len(args) > len(self.specs):
-            raise refuse("too many positional arguments")
-        if len(args) < len(self.specs):
-            raise refuse(f"missing a required argument: {len(self.specs)} expected, got {len(args)}")
+    # ------------------------------------------------------------------------------ with an input signature
+    def _cast(self, names: tuple[str, ...], values: tuple[Any, ...], refuse: Callable[[str], NoReturn]) -> Arguments:
+        """Arguments converted to the input signature where Python and NumPy values allow it; tensors must fit as they are."""
         leaves: list[Any] = []
-        spec_leaves: list[Any] = []
-        structures = []
-        for spec, value in zip(self.specs, args, strict=True):
-            listed, structure = optree.tree_flatten(spec, none_is_leaf=True)
-            structures.append(structure)
-            spec_leaves += listed
+        keys: list[Leaf] = []
+        for wanted, value in zip(self.constraints.values(), values, strict=True):
+            specs, structure = optree.tree_flatten(wanted, none_is_leaf=True)
             try:
-                leaves += structure.flatten_up_to(value)
+                given = structure.flatten_up_to(value)
             except ValueError:
-                raise refuse(f"Can not cast {value!r} to {spec}") from None
-        keys = []
-        for k, (spec, x) in enumerate(zip(spec_leaves, leaves, strict=True)):
-            if not isinstance(spec, TensorSpec):
-                keys.append(leaf_key(x, {}))
-                continue
-            wanted = TensorLeaf(spec.dtype, spec.named_shape)
-            if not isinstance(x, Tensor):
-                try:
-                    x = leaves[k] = convert_to_tensor(x) if isinstance(x, Variable) else EagerTensor(np.array(np.asarray(x), spec.dtype.np))
-                except (TypeError, ValueError):
-                    raise refuse(f"Can not cast {x!r} to {spec}") from None
-            if not wanted.accepts(TensorLeaf(x.dtype, tuple(x.dims))):
-                raise refuse(f"Can not cast {TensorLeaf(x.dtype, tuple(x.dims))} to {spec}")
-            keys.append(wanted)
-        return Arguments((names, optree.tree_structure(cast(Any, self.specs), none_is_leaf=True)), leaves, tuple(keys))
+                refuse(f"Can not cast {value!r} to {Nested(wanted)!r}")
+            for spec, x in zip(specs, given, strict=True):
+                x, key = fitted(x, spec, refuse)
+                leaves.append(x)
+                keys.append(key)
+        return Arguments(
+            (names, optree.tree_structure(cast(Any, tuple(self.constraints.values())), none_is_leaf=True)), leaves, tuple(keys)
+        )
 
+    def of_specs(self) -> Arguments:
+        """The input signature as the arguments of a call."""
+        names = tuple(p.name for p in self.type.parameters.values() if p.kind is Parameter.KEYWORD_ONLY)
+        leaves: list[Any]
+        leaves, tree = optree.tree_flatten(cast(Any, tuple(self.constraints.values())), none_is_leaf=True)
+        return Arguments((names, tree), leaves, tuple(leaf_key(x, {}) for x in leaves))
+
+    # ------------------------------------------------------------------------------------ of a trace
     def rebuild(self, structure: Any, leaves: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments with other leaves."""
         names, tree = structure
@@ -258,31 +185,101 @@ class Signature:
         cut = len(values) - len(names)
         return tuple(values[:cut]), dict(zip(names, values[cut:], strict=True))
 
-    def leaf_paths(self, structure: Any) -> list[tuple[str, tuple[Any, ...]]]:
-        """For every leaf the parameter that it came by (`rest_1` for the second of `*rest`), and its path inside a structure."""
+    def argument_names(self, structure: Any) -> list[str]:
+        """A name for every positional argument of a call, then for every keyword; those of `*args` are args_0, args_1, ..."""
         names, tree = structure
-        listed = list(self.parameters.parameters) if self.parameters is not None else []
-        variadic = [
-            n for n in listed if self.parameters is not None and self.parameters.parameters[n].kind is inspect.Parameter.VAR_POSITIONAL
-        ]
-        out = []
-        for path in optree.treespec_paths(tree):
-            first, rest = path[0], path[1:]
-            total = tree.num_children
-            if first >= total - len(names):
-                base = names[first - (total - len(names))]
-            elif variadic and first >= listed.index(variadic[0]):
-                base = f"{variadic[0]}_{first - listed.index(variadic[0])}"
-            else:
-                base = listed[first] if first < len(listed) else f"arg{first}"
-            out.append((base, rest))
-        return out
+        listed = [p.name for p in self.type.parameters.values() if p.kind in _BY_POSITION]
+        variadic = next((p.name for p in self.type.parameters.values() if p.kind is Parameter.VAR_POSITIONAL), "args")
+        count = tree.num_children - len(names)
+        return [*listed[:count], *(f"{variadic}_{k}" for k in range(count - len(listed))), *names]
+
+    def leaf_paths(self, structure: Any) -> list[tuple[str, tuple[Any, ...]]]:
+        """For every leaf the argument that it came by, and its path inside a structure."""
+        names = self.argument_names(structure)
+        return [(names[path[0]], path[1:]) for path in optree.treespec_paths(structure[1])]
 
     def leaf_names(self, structure: Any) -> list[str]:
-        """A name for every leaf: the parameter's, with the path inside a structure."""
+        """A name for every leaf: the argument's, with the path inside a structure."""
         return ["_".join([base, *(str(p) for p in rest)]) for base, rest in self.leaf_paths(structure)]
 
+    def type_of(self, structure: Any, keys: tuple[Any, ...], output: Any, captures: Mapping[str, Any]) -> FunctionType:
+        """The signature of one trace."""
+        names = self.argument_names(structure)
+        own = self.type.parameters
+        variadic = any(p.kind is Parameter.VAR_POSITIONAL for p in own.values())
+        parameters = []
+        for k, (name, value) in enumerate(zip(names, optree.tree_unflatten(structure[1], list(keys)), strict=True)):
+            kind = own[name].kind if name in own else Parameter.POSITIONAL_ONLY
+            if k >= len(names) - len(structure[0]):
+                kind = Parameter.KEYWORD_ONLY
+            elif variadic:
+                kind = Parameter.POSITIONAL_ONLY
+            parameters.append(Parameter(name, kind, annotation=Nested(value)))
+        return FunctionType(parameters, captures=captures, return_annotation=Nested(output))
 
-def type_of(leaf: TensorLeaf, size: Callable[[Any], Any]) -> Type:
-    """The type of a parameter; `size` makes a dim of None or of a name."""
-    return Type(leaf.dtype, tuple(d if isinstance(d, int) else size(d) for d in leaf.shape))
+
+def fitted(x: Any, wanted: Any, refuse: Callable[[str], NoReturn]) -> tuple[Any, Leaf]:
+    """An argument converted to what a signature wants, a `TensorSpec` or a Python value, and its key. Calls `refuse` if it does not fit."""
+    if not isinstance(wanted, TensorSpec):
+        x = convert_to_tensor(x) if not isinstance(x, Tensor) and is_array(x) else x
+        key, literal = leaf_key(x, {}), leaf_key(wanted, {})
+        return (x, literal) if literal.accepts(key) else refuse(f"Can not cast {x!r} to {literal!r}")
+    if not isinstance(x, Tensor | TensorSpec):
+        try:
+            x = convert_to_tensor(x) if isinstance(x, Variable) else convert_to_tensor(x, wanted.dtype)
+        except (TypeError, ValueError) as e:
+            refuse(f"Can not cast {x!r} to {wanted}: {str(e).splitlines()[0]}")
+    given = leaf_key(x, {})
+    assert isinstance(given, TensorLeaf)
+    shape = (None,) * len(given.shape) if wanted.named_shape is None else wanted.named_shape
+    key = TensorLeaf(wanted.dtype, shape)
+    if not key.accepts(given):
+        refuse(f"Can not cast {TensorSpec(x.shape, x.dtype, wanted.name)} to {wanted}")
+    return x, key
+
+
+def _checked(input_signature: Any) -> tuple[Any, ...]:
+    """An input signature as a tuple. TypeError for anything but nested TensorSpecs."""
+    if not isinstance(input_signature, list | tuple):
+        raise TypeError(places.with_place(f"input_signature must be either a tuple or a list, got {type(input_signature)}."))
+    bad = [x for x in optree.tree_leaves(cast(Any, tuple(input_signature)), none_is_leaf=True) if not isinstance(x, TensorSpec)]
+    if bad:
+        raise TypeError(
+            places.with_place(
+                f"input_signature must be a possibly nested sequence of TensorSpec objects, got invalid args {bad} with types {[type(x) for x in bad]}."
+            )
+        )
+    return tuple(input_signature)
+
+
+def _constrained(parameters: list[Parameter], specs: tuple[Any, ...]) -> tuple[list[Parameter], dict[str, Any]]:
+    """The parameters that an input signature leaves, in order, and what each must be: its spec, or its default."""
+    left = list(specs)
+    out: list[Parameter] = []
+    constraints: dict[str, Any] = {}
+    variadic = any(p.kind is Parameter.VAR_POSITIONAL for p in parameters)
+    for k, p in enumerate(parameters):
+        if k == 0 and p.name == "self" and len(specs) < len(parameters):
+            continue  # a method, whose instances are traced apart
+        if p.kind is Parameter.VAR_KEYWORD:
+            continue
+        if p.kind is Parameter.VAR_POSITIONAL:
+            for i, spec in enumerate(left):
+                out.append(Parameter(f"{p.name}_{i}", Parameter.POSITIONAL_ONLY))
+                constraints[out[-1].name] = spec
+            left = []
+            continue
+        if p.kind is Parameter.KEYWORD_ONLY and p.default is p.empty:
+            raise TypeError(
+                places.with_place(f"Since input_signature is defined, keyword-only parameter `{p.name}` must have a default value")
+            )
+        if left:
+            constraints[p.name] = left.pop(0)
+        elif p.default is not p.empty:
+            constraints[p.name] = p.default
+        else:
+            raise TypeError(places.with_place(f"input_signature missing type constraint for {p.name}"))
+        out.append(p.replace(kind=Parameter.POSITIONAL_ONLY) if variadic and p.kind in _BY_POSITION else p)
+    if left:
+        raise TypeError(places.with_place(f"input_signature contains {len(left)} extra type constraints."))
+    return out, constraints

@@ -1,16 +1,19 @@
-"""`TensorSpec`: the dtype and shape an argument of a traced function must have; sizes may be open (None) or named ("B")."""
+"""`TensorSpec`: the dtype and shape an argument of a traced function must have; sizes may be open (None) or named ("B"), and so may the rank."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tapejit.core import dtypes
+from tapejit.core import dtypes, places
 from tapejit.core.dtypes import DType
 from tapejit.core.shape import TensorShape
 
 
 class TensorSpec:
-    """TensorFlow's `tf.TensorSpec(shape, dtype, name)`. A string as size names it: specs that use one name demand one size."""
+    """TensorFlow's `tf.TensorSpec(shape, dtype, name)`. A string as size names it: specs that use one name demand one size.
+
+    `shape` None leaves the rank open: in an `input_signature`, every rank that is met has a trace of its own.
+    """
 
     __slots__ = ("_dtype", "_name", "_named")
 
@@ -18,21 +21,29 @@ class TensorSpec:
         self._dtype, self._name = dtypes.as_dtype(dtype), name
         if isinstance(shape, TensorShape):
             shape = None if shape.rank is None else shape.as_list()
-        if shape is None:
-            raise NotImplementedError(
-                "TensorSpec of unknown rank: the rank of a traced tensor is always known; write TensorSpec([None, None], ...)"
+        self._named: tuple[int | str | None, ...] | None = None
+        if shape is not None:
+            self._named = tuple(
+                d if isinstance(d, str) or d is None else int(d) for d in (shape if hasattr(shape, "__iter__") else (shape,))
             )
-        self._named: tuple[int | str | None, ...] = tuple(
-            d if isinstance(d, str) or d is None else int(d) for d in (shape if hasattr(shape, "__iter__") else (shape,))
-        )
 
     @property
     def shape(self) -> TensorShape:
-        return TensorShape([None if isinstance(d, str) else d for d in self._named])
+        return TensorShape(None if self._named is None else [None if isinstance(d, str) else d for d in self._named])
 
     @property
-    def named_shape(self) -> tuple[int | str | None, ...]:
-        """The sizes as given: ints, names, None."""
+    def named_shape(self) -> tuple[int | str | None, ...] | None:
+        """The sizes as given: ints, names, None; or None for a rank left open."""
+        return self._named
+
+    def known_rank(self) -> tuple[int | str | None, ...]:
+        """The sizes as given. NotImplementedError for a rank left open, which a traced tensor cannot have."""
+        if self._named is None:
+            raise NotImplementedError(
+                places.with_place(
+                    f"{self} as an argument: the rank of a traced tensor is always known; write TensorSpec([None, None], ...), or call with a tensor"
+                )
+            )
         return self._named
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tapejit.concrete import ConcreteFunction
-from tapejit.signature import Arguments, TensorLeaf
+from tapejit.signature import Arguments
 
 
 class Traces:
@@ -49,11 +49,10 @@ class Traces:
         if self._held.pop(concrete.key, None) is not None:
             self._held[concrete.key] = concrete
 
-    def add(self, concrete: ConcreteFunction) -> list[ConcreteFunction]:
-        """Enter a trace; those that had to go for it."""
-        self._held.pop(concrete.key, None)
-        self._held[concrete.key] = concrete
-        return [self._held.pop(key) for key in list(self._held)[: len(self._held) - self.limit]]
+    def add(self, concrete: ConcreteFunction) -> None:
+        """Enter a trace. Those that no call can fit any more, as an object they were made for is gone, go; and the oldest of too many."""
+        alive = [c for c in self._held.values() if all(k.alive() for k in c.keys) and c.key != concrete.key]
+        self._held = {c.key: c for c in [*alive, concrete][-self.limit :]}
 
     def clear(self) -> None:
         self._held.clear()
@@ -63,14 +62,5 @@ class Traces:
         keys = arguments.keys
         for concrete in self._held.values():
             if concrete.structure == arguments.structure:
-                keys = tuple(_merged(have, k) for have, k in zip(concrete.keys, keys, strict=True))
+                keys = tuple(k.merged(have) for have, k in zip(concrete.keys, keys, strict=True))
         return Arguments(arguments.structure, arguments.leaves, keys)
-
-
-def _merged(have: Any, wanted: Any) -> Any:
-    """The tensor leaf that takes both, where their rank and dtype are the same."""
-    if not (isinstance(have, TensorLeaf) and isinstance(wanted, TensorLeaf)):
-        return wanted
-    if have.dtype is not wanted.dtype or len(have.shape) != len(wanted.shape):
-        return wanted
-    return TensorLeaf(wanted.dtype, tuple(b if a == b else None for a, b in zip(have.shape, wanted.shape, strict=True)))

@@ -6,7 +6,10 @@ how its results are put back together. An exception leaves nothing behind.
 
 from __future__ import annotations
 
+import enum
+import sys
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,9 +23,10 @@ from tapejit.core.types import Type
 from tapejit.ir.graph import Graph, Value
 from tapejit.ir.interpreter import run
 from tapejit.ir.names import identifier
-from tapejit.ops.operand import Tensor
+from tapejit.ops.operand import Operand, Tensor
 from tapejit.record.recorder import Recorder, SymbolicTensor, recording
-from tapejit.signature import Arguments, Signature, TensorLeaf
+from tapejit.record.source import name_at
+from tapejit.signature import Arguments, ProtocolLeaf, Signature, TensorLeaf, VariableLeaf
 from tapejit.tensor import EagerTensor, GraphTensor
 from tapejit.variable import Variable, paused_tapes
 
@@ -36,29 +40,39 @@ class Recording:
     captured: dict[str, Any]  # the tensors and arrays it captured, by const
     outputs: list[int | None]  # per leaf of the result: the number of a graph result, or None
     tree: Any  # the structure of the result
-    variable_arguments: dict[str, int] = field(default_factory=dict)  # cell -> which of the variables passed as arguments it is
-    created: list[Variable] = field(default_factory=list)
+    variable_arguments: dict[str, int] = field(default_factory=dict)  # cell -> where it comes first among the variables passed as arguments
+    created: list[Any] = field(default_factory=list)  # weak references to the variables it made
     seconds: float = 0.0
+
+
+class Creation(enum.Enum):
+    """Who may make variables while a function is traced."""
+
+    ALLOWED = 0  # the first time
+    AGAIN = 1  # they were made the first time
+    LATE = 2  # the first time none was made
 
 
 class TraceRecorder(Recorder):
     """The recorder of a whole function: it also says who may create variables."""
 
-    def __init__(self, graph: Graph, may_create: bool) -> None:
+    def __init__(self, graph: Graph, creation: Creation) -> None:
         super().__init__(graph)
-        self.may_create = may_create
+        self.creation = creation
         self.created: list[Any] = []
 
-    def creating(self, variable: Any) -> None:
+    def creating(self, variable: Any, name: str | None = None) -> None:
         """Called when a variable is made while tracing. ValueError where that is not allowed."""
-        if not self.may_create:
-            raise ValueError(
-                places.with_place(
-                    "tf.function only supports singleton tf.Variables created on the first call. Make sure the tf.Variable is only created once or created "
-                    "outside tf.function."
-                )
-            )
-        self.created.append(variable)
+        if self.creation is Creation.ALLOWED:
+            self.created.append(weakref.ref(variable))
+            return
+        said = (
+            "tf.function only supports singleton tf.Variables created on the first call. Make sure the tf.Variable is only created once or "
+            "created outside tf.function. See https://www.tensorflow.org/guide/function#creating_tfvariables for more information."
+            if self.creation is Creation.AGAIN
+            else "Creating variables on a non-first call to a function decorated with tf.function."
+        )
+        raise ValueError(places.with_place(f"{said}\n{_described(name, self.graph.name)}"))
 
     def evaluate(self, tensor: SymbolicTensor) -> Any:
         """The value of a symbolic tensor that depends on no argument: the initial value of a variable made while tracing."""
@@ -78,6 +92,23 @@ class TraceRecorder(Recorder):
         return EagerTensor(np.asarray(out))
 
 
+def _described(name: str | None, function: str) -> str:
+    """Which variable is being made, and for whom."""
+    frame = places.user_frame(3)
+    assigned = name_at(frame.f_code, frame.f_lasti) if frame is not None else None
+    name = name or (assigned.base if assigned is not None and assigned.base else None)
+    said = f"{function} makes the variable {name!r}" if name else f"{function} makes a variable"
+    caller: Any = sys._getframe(3)
+    owner = None
+    while caller is not None and owner is None and caller.f_code is not record.__code__:
+        owner = caller.f_locals.get("self")
+        owner = None if isinstance(owner, Operand) else owner
+        caller = caller.f_back
+    if owner is not None:
+        said += f" of a {type(owner).__name__}" + (f" ({owner.name})" if isinstance(getattr(owner, "name", None), str) else "")
+    return f"{said} here; keep it from the first call on (`if self.v is None: self.v = tf.Variable(...)`), or make it before"
+
+
 def _cone(graph: Graph, value: Value) -> set[int]:
     """Ids of the values that `value` is computed from, itself included."""
     wanted = {id(value)}
@@ -94,12 +125,12 @@ def view(held: Any) -> np.ndarray:
     return held if isinstance(held, np.ndarray) else held.numpy_view()
 
 
-def record(function: Callable[..., Any], name: str, signature: Signature, arguments: Arguments, may_create: bool) -> Recording:
-    """Run the Python function once with symbolic arguments. Variables may be made on the way if `may_create`."""
+def record(function: Callable[..., Any], name: str, signature: Signature, arguments: Arguments, creation: Creation) -> Recording:
+    """Run the Python function once with symbolic arguments. `creation` says whether variables may be made on the way."""
     started = time.perf_counter()
     code = getattr(function, "__code__", None)
     place = places.Place(code.co_filename, code.co_firstlineno) if code is not None else None
-    recorder = TraceRecorder(Graph(identifier(name.strip("<>")), place=place), may_create)
+    recorder = TraceRecorder(Graph(identifier(name.strip("<>")), place=place), creation)
     named: dict[Any, str] = {}
 
     def size(d: Any) -> Dim:
@@ -110,23 +141,50 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
         return sizes.named(named[d])
 
     symbolic: list[Any] = []
+    passed: list[Variable] = []
     variables: dict[str, int] = {}
-    position: dict[int, int] = {}
     for x, k, n in zip(arguments.leaves, arguments.keys, signature.leaf_names(arguments.structure), strict=True):
         if isinstance(k, TensorLeaf):
             type = Type(k.dtype, tuple(d if isinstance(d, int) else size(d) for d in k.shape))
             symbolic.append(GraphTensor(recorder.builder.parameter(n, type), recorder))
+        elif isinstance(k, ProtocolLeaf):
+            symbolic.append(k.type.placeholder_value())
         else:
-            if isinstance(x, Variable):
-                variables[recorder.cell(x, identifier(n), x.cell_type())] = position.setdefault(id(x), len(position))
+            if isinstance(k, VariableLeaf):
+                variables.setdefault(recorder.cell(x, identifier(n), x.cell_type()), len(passed))
+                passed.append(x)
             symbolic.append(x)
     args, kwargs = signature.rebuild(arguments.structure, symbolic)
     with recording(recorder), paused_tapes():
         out = function(*args, **kwargs)
+        _check_unchanged(function, signature, arguments.structure, symbolic, (args, kwargs))
         leaves, tree = optree.tree_flatten(out, none_is_leaf=True)
         outputs = [_result(recorder, x, name) for x in leaves]
     cells = {cell: v for cell, v in recorder.cells.items() if cell not in variables}
     return Recording(recorder.graph, cells, recorder.captured, outputs, tree, variables, recorder.created, time.perf_counter() - started)
+
+
+def _check_unchanged(function: Callable[..., Any], signature: Signature, structure: Any, leaves: list[Any], after: Any) -> None:
+    """ValueError if the function has put something else into a list or dict that it was passed."""
+
+    def parts(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        return [optree.tree_flatten(x, none_is_leaf=True) for x in (*args, *kwargs.values())]
+
+    changed = [
+        name
+        for name, (was, tree), (now, new) in zip(
+            signature.argument_names(structure), parts(*signature.rebuild(structure, leaves)), parts(*after), strict=True
+        )
+        if tree != new or any(a is not b for a, b in zip(was, now, strict=True))
+    ]
+    if changed:
+        raise ValueError(
+            places.with_place(
+                f"{getattr(function, '__qualname__', function)}{signature.type} should not modify its Python input arguments. "
+                f"Modifying a copy is allowed. The following parameter(s) were modified: {', '.join(changed)}",
+                places.Place(function.__code__.co_filename, function.__code__.co_firstlineno) if hasattr(function, "__code__") else None,
+            )
+        )
 
 
 def _result(recorder: Recorder, x: Any, name: str) -> int | None:

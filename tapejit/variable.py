@@ -59,7 +59,7 @@ class Variable(Operand):
             raise ValueError(places.with_place("initial_value must be specified: tf.Variable(0.0) or tf.Variable(tf.zeros([2]))"))
         created = thread.recorder
         if created is not None:
-            created.root.creating(self)
+            created.root.creating(self, name)
         with recording(None):
             if callable(initial_value) and not hasattr(initial_value, "dims"):
                 initial_value = initial_value()

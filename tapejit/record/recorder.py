@@ -80,7 +80,7 @@ class Recorder:
             self._size_count = 0
             self.keep: list[Any] = []  # objects whose identity is a key must live as long as the recorder
 
-    def creating(self, variable: Any) -> None:
+    def creating(self, variable: Any, name: str | None = None) -> None:
         """Called when a variable is made while recording; the recorder of a whole function says whether that is allowed."""
 
     def evaluate(self, tensor: SymbolicTensor) -> Any:
