@@ -110,6 +110,11 @@ class LiteralLeaf(Leaf):
         self.value = value
         self._told = type(value), repr(value) if isinstance(value, float | complex) else value
 
+    @property
+    def kind(self) -> type:
+        """The type of the value."""
+        return type(self.value)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LiteralLeaf) and self._told == other._told
 
