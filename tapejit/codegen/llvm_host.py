@@ -16,7 +16,7 @@ from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.loops import expr
 from tapejit.loops.expr import Call, Const, Expr, Var
-from tapejit.loops.nest import Contract, For, Kernel, Stmt
+from tapejit.loops.nest import CallLibrary, Contract, For, Kernel, Stmt
 from tapejit.loops.program import (
     Allocate,
     BindSize,
@@ -28,7 +28,6 @@ from tapejit.loops.program import (
     Free,
     HostCall,
     Launch,
-    LibraryCall,
     Program,
     Repeat,
     Step,
@@ -38,6 +37,7 @@ from tapejit.loops.walk import inside
 INDEX = dtypes.int64
 NO_MEMORY = -1
 GRAIN_WORK = 16384  # elements' worth of work below which a chunk of a parallel loop is not worth a thread
+LIBRARY_WORK = 4096  # elements' worth of work that a routine of a library does at the least
 
 
 class HostPrinter(Scalars):
@@ -210,8 +210,6 @@ class HostPrinter(Scalars):
                 self.addresses = before
             case HostCall():
                 self._host_call(s)
-            case LibraryCall():
-                self._library_call(s)
             case _:
                 raise NotImplementedError(f"native code for the step {type(s).__name__}")
 
@@ -280,30 +278,6 @@ class HostPrinter(Scalars):
         self._leave(str(node + 1))
         out.label(good)
 
-    def _library_call(self, s: LibraryCall) -> None:
-        """A plain C function returns a status. One called `library:routine` is Fortran: all arguments by address, integers of 32
-        bits, no result. Letters (bytes) go as the address of a constant."""
-        out = self.out
-        fortran = ":" in s.symbol
-        operands = []
-        for a in s.arguments:
-            if isinstance(a, bytes):
-                letters = self.module.constant(a)
-                operands.append(f"ptr {letters}")
-            elif isinstance(a, str) and a in self.program.buffers:
-                operands.append(f"ptr {self.address(a)}")
-            else:
-                size = self.dim(sizes.named(a) if isinstance(a, str) else a)
-                if fortran:
-                    cell = out.local("i32", "integer")
-                    out.do(f"store {self.cast(size, dtypes.int32)}, ptr {cell}")
-                operands.append(f"ptr {cell}" if fortran else str(size))
-        fn = self.module.external(s.symbol, "void" if fortran else "i64", [o.split(" ")[0] for o in operands])
-        if fortran:
-            out.do(f"call void {fn}({', '.join(operands)})")
-        else:
-            self._check(out.let(f"call i64 {fn}({', '.join(operands)})", "status"))
-
     def _host_call(self, s: HostCall) -> None:
         out = self.out
         addresses = out.local("ptr", "addresses", max(1, len(s.buffers)), align=8)
@@ -330,6 +304,8 @@ def inner_work(kernel: Kernel) -> list[Dim]:
             first[s.index] = 0
         elif isinstance(s, Contract):
             so_far = so_far * sizes.substitute(sizes.product([s.rows, s.columns, s.depth]), first)
+        elif isinstance(s, CallLibrary):
+            so_far = so_far * LIBRARY_WORK
         below = inside(s)
         if not below:
             found.append(so_far)

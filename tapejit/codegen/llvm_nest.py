@@ -17,7 +17,7 @@ from tapejit.core.sizes import Dim
 from tapejit.core.target import Target
 from tapejit.loops import expr, scalar
 from tapejit.loops.expr import Call, Const, Expr, Load, Var
-from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Param, Stmt, Store, Update, While
+from tapejit.loops.nest import Accumulator, CallLibrary, Contract, Fail, For, If, Kernel, Let, Param, Stmt, Store, Update, While
 from tapejit.loops.scalar_math import DEFINITIONS
 from tapejit.loops.walk import expressions, linear, nonnegative
 
@@ -294,6 +294,8 @@ class NestPrinter(Scalars):
                 self._while(s)
             case Contract():
                 self.contract(s)
+            case CallLibrary():
+                self._library(s)
             case Fail():
                 self._fail(s)
             case _:
@@ -351,6 +353,29 @@ class NestPrinter(Scalars):
         self.body(s.body)
         self.out.jump(head)
         self.out.label(end)
+
+    def _library(self, s: CallLibrary) -> None:
+        if self.lanes > 1:
+            raise Unvectorisable("a call of a library")
+        operands = [f"ptr {self.module.constant(a)}" if isinstance(a, bytes) else self._by_address(a) for a in s.arguments]
+        if s.info:
+            info = self.out.local("i32", s.info)
+            operands.append(f"ptr {info}")
+        routine = self.module.external(s.symbol, "void", ["ptr"] * len(operands))
+        self.out.do(f"call void {routine}({', '.join(operands)})")
+        if s.info:
+            self.env[s.info] = Value(self.out.let(f"load i32, ptr {info}", s.info), dtypes.int32)
+
+    def _by_address(self, e: Expr) -> str:
+        """The address of an element, or of a copy of another value."""
+        if isinstance(e, Load):
+            return f"ptr {self.address(e.buffer, linear(e.index, self._parameter(e.buffer).shape))}"
+        v = self.value(e)
+        if v.dtype is INDEX:
+            v = self.cast(v, dtypes.int32)
+        copy = self.out.local(v.type, "argument")
+        self.out.do(f"store {v}, ptr {copy}")
+        return f"ptr {copy}"
 
     def _fail(self, s: Fail) -> None:
         if self.lanes > 1:

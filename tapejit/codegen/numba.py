@@ -13,7 +13,7 @@ from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.loops import expr
 from tapejit.loops.expr import Call, Const, Expr, Load, Reduce, Var
-from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Stmt, Store, Update, While
+from tapejit.loops.nest import Accumulator, CallLibrary, Contract, Fail, For, If, Kernel, Let, Stmt, Store, Update, While
 from tapejit.loops.printer import number
 from tapejit.loops.program import (
     RESERVED,
@@ -26,7 +26,6 @@ from tapejit.loops.program import (
     Free,
     HostCall,
     Launch,
-    LibraryCall,
     Program,
     Repeat,
     Step,
@@ -70,7 +69,8 @@ def module(program: Program) -> str:
     brain = any(b.dtype is dtypes.bfloat16 for b in program.buffers.values())
     parts = [
         f'"""{program.name}"""',
-        "import math\n\n" + ("import ml_dtypes\n" if brain else "") + "import numpy as np\nfrom numba import njit, prange",
+        "import math\n\n" + ("import ml_dtypes\n" if brain else "") + "import numpy as np\nfrom numba import njit, prange"
+        + ("" if all(map(_compiled, kernels)) else "\n\nfrom tapejit.core.libraries import call as library"),
         "\n".join(f"{d.short} = np.{_numpy_name(d)}" for d in _dtypes(kernels)),
     ]
     used = {name for k in kernels for e in expressions(k.body) for name in _own(e)}
@@ -235,8 +235,25 @@ def kernel(k: Kernel) -> str:
         names.append("error")
     places = f"  # {', '.join(k.places)}" if k.places else ""
     shapes = [f"    # {p.name}: {p.dtype.name}[{', '.join(map(str, p.shape))}]{'' if p.mode == 'in' else ' ' + p.mode}" for p in k.params]
-    lines = ['@njit(error_model="numpy", nogil=True)', f"def {k.name}({', '.join(names)}):{places}", *shapes]
+    lines = ['@njit(error_model="numpy", nogil=True)'] if _compiled(k) else []
+    lines += [f"def {k.name}({', '.join(names)}):{places}", *shapes]
     return "\n".join([*lines, *_Kernel(k).body(_apart(k), 1), "    return 0"])
+
+
+def _compiled(k: Kernel) -> bool:
+    """Whether Numba compiles the kernel; one that calls a library runs as Python."""
+    return not any(isinstance(s, CallLibrary) for s in statements(k.body))
+
+
+def _argument(e: Expr) -> str:
+    """What a library gets: an array that begins at the element, or a value."""
+    if not isinstance(e, Load):
+        return expression(e)
+    index = list(e.index)
+    while index and isinstance(index[-1], Const) and index[-1].value == 0:
+        index.pop()
+    texts = [expression(i) for i in index]
+    return f"{e.buffer}[{', '.join([*texts[:-1], texts[-1] + ':'])}]" if texts else e.buffer
 
 
 def _apart(k: Kernel) -> tuple[Stmt, ...]:
@@ -287,6 +304,9 @@ class _Kernel:
                     f"{pad}            {s.accumulator} += {product}",
                     *(self.body(s.epilogue, depth + 2) if s.epilogue else []),
                 ]
+            case CallLibrary(info=info, symbol=symbol, arguments=arguments):
+                texts = [repr(symbol), *(repr(a) if isinstance(a, bytes) else _argument(a) for a in arguments)]
+                return [f"{pad}{info + ' = ' if info else ''}library({', '.join(texts)})"]
             case Fail(node=node, operands=operands):
                 words = [str(node), str(len(operands)), *(f"f64({expression(o)})" for o in operands[:6])]
                 return [*(f"{pad}error[{k}] = {w}" for k, w in enumerate(words)), f"{pad}return {node + 1}"]
@@ -313,7 +333,7 @@ class _Host:
         p = self.program
         delivered = tuple(s.slot for s in _all_steps(p.steps) if isinstance(s, Deliver))
         slots = [s for s in p.table if s != "arena" and s.isidentifier() and s not in delivered]
-        compiled = not any(isinstance(s, HostCall | LibraryCall | Deliver) for s in _all_steps(p.steps))
+        compiled = not any(isinstance(s, HostCall | Deliver) for s in _all_steps(p.steps)) and all(map(_compiled, p.kernels()))
         lines = ['@njit(error_model="numpy", nogil=True)'] if compiled else []
         lines.append(f"def {p.name}({', '.join(slots)}):")
         for b in p.buffers.values():
@@ -371,8 +391,6 @@ class _Host:
             case HostCall(index=index, node=node, buffers=buffers, sizes=dims):
                 call = f"callback({index}, [{', '.join(buffers)}], [{', '.join(map(str, dims))}])"
                 return [f"{pad}if {call} != 0:", f"{pad}    return {node + 1}"]
-            case LibraryCall(symbol=name, arguments=arguments):
-                return [f"{pad}library({', '.join([repr(name), *(repr(a) if isinstance(a, bytes) else str(a) for a in arguments)])})"]
         raise NotImplementedError(f"Python text of the step {type(s).__name__}")
 
 

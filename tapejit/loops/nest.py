@@ -107,6 +107,20 @@ class Contract(Stmt):
 
 
 @dataclass(frozen=True)
+class CallLibrary(Stmt):
+    """`info: int32 = routine(arguments)`: call the Fortran routine `symbol`, as in "lapack:dgesdd", and bind what it reports of itself.
+
+    Every argument goes by address: letters (bytes), an element of a buffer (`Load`), from which on the routine may read and write, and the
+    values of other expressions, int64 ones as 32-bit integers. LAPACK's last argument, `info`, is added: 0 if all went well.
+    BLAS has none: there `info` is empty and nothing is bound.
+    """
+
+    info: str
+    symbol: str
+    arguments: tuple[Expr | bytes, ...]
+
+
+@dataclass(frozen=True)
 class Fail(Stmt):
     """Write (node, operand values as float64) into the error record and leave the kernel with a non-zero status."""
 

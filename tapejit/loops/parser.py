@@ -15,7 +15,7 @@ from tapejit.core import dtypes, sizes, types
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.loops.expr import Expr, Load, Reduce, Var
-from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, LoopKind, Param, Stmt, Store, Update, While
+from tapejit.loops.nest import Accumulator, CallLibrary, Contract, Fail, For, If, Kernel, Let, LoopKind, Param, Stmt, Store, Update, While
 from tapejit.loops.printer import REDUCTIONS
 from tapejit.loops.program import (
     Allocate,
@@ -29,7 +29,6 @@ from tapejit.loops.program import (
     Home,
     HostCall,
     Launch,
-    LibraryCall,
     Program,
     Repeat,
     Step,
@@ -163,6 +162,13 @@ class _Body:
 
     def statement(self, node: ast.stmt, following: list[ast.stmt]) -> Stmt:
         match node:
+            case ast.AnnAssign(
+                target=ast.Name(id=info), annotation=ast.Name(id="i32"), value=ast.Call(func=ast.Attribute() as routine, args=arguments)
+            ):
+                self.names[info] = Var(dtypes.int32, info)
+                return self._library(info, routine, arguments)
+            case ast.Expr(value=ast.Call(func=ast.Attribute() as routine, args=arguments)):
+                return self._library("", routine, arguments)
             case ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id=short), value=ast.expr() as value) if (
                 short in dtypes.BY_SHORT
             ):
@@ -190,6 +196,14 @@ class _Body:
             case ast.Expr(value=ast.Call(func=ast.Name(id="fail"), args=[ast.Constant(value=int(number)), *operands])):
                 return Fail(number, tuple(self._value(o, dtypes.float64) for o in operands))
         raise _wrong(node, "a statement of the loop language")
+
+    def _library(self, info: str, routine: ast.Attribute, arguments: list[ast.expr]) -> Stmt:
+        def argument(node: ast.expr) -> Expr | bytes:
+            if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
+                return node.value
+            return self._value(node, dtypes.int64)
+
+        return CallLibrary(info, ast.unparse(routine).replace(".", ":"), tuple(map(argument, arguments)))
 
     def _change(self, target: ast.expr, combine: str, value: ast.expr) -> Stmt:
         match target:
@@ -298,15 +312,4 @@ class _Host:
                 return CheckSize(number, sizes.parse(a), sizes.parse(b))
             case "host_call", [ast.Constant(value=int(index)), ast.Constant(value=int(number)), ast.List(elts=names), ast.List(elts=dims)]:
                 return HostCall(index, number, tuple(map(_name, names)), tuple(map(sizes.parse, dims)))
-            case "library_call", [ast.Constant(value=str(symbol)), *rest]:
-                return LibraryCall(symbol, tuple(self._argument(a) for a in rest))
         raise _wrong(node, f"a step; the kernels are {', '.join(self.kernels)}")
-
-    @staticmethod
-    def _argument(node: ast.expr) -> Any:
-        """A buffer (or named size) by name, letters for a C function, or a dim."""
-        if isinstance(node, ast.Name):
-            return node.id
-        if isinstance(node, ast.Constant) and isinstance(node.value, bytes):
-            return node.value
-        return sizes.parse(node)

@@ -16,7 +16,7 @@ from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.loops.expr import Call, Const, Expr, Load, Reduce, Var
-from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Param, Stmt, Store, Update, While
+from tapejit.loops.nest import Accumulator, CallLibrary, Contract, Fail, For, If, Kernel, Let, Param, Stmt, Store, Update, While
 from tapejit.loops.program import (
     Allocate,
     BindSize,
@@ -27,7 +27,6 @@ from tapejit.loops.program import (
     Free,
     HostCall,
     Launch,
-    LibraryCall,
     Program,
     Repeat,
     Step,
@@ -159,6 +158,10 @@ def _statement(s: Stmt, depth: int) -> list[str]:
                 f"{pad}    {s.accumulator}: {s.left.dtype.short} = sum({product} for {s.depth_index} in serial({s.depth}))",
                 *(body(s.epilogue, depth + 1) if s.epilogue else []),
             ]
+        case CallLibrary(info=info, symbol=symbol, arguments=arguments):
+            bound = f"{info}: i32 = " if info else ""
+            texts = [repr(a) if isinstance(a, bytes) else expression(a, a.dtype is dtypes.int64) for a in arguments]
+            return [f"{pad}{bound}{symbol.replace(':', '.')}({', '.join(texts)})"]
         case Fail(node=node, operands=operands):
             return [f"{pad}fail({', '.join([str(node), *(expression(o, False) for o in operands)])})"]
     raise NotImplementedError(f"text of the statement {type(s).__name__}")
@@ -226,6 +229,4 @@ def _step(s: Step, depth: int) -> list[str]:
             return [f"{pad}while True:", *before, *stop, *(_steps(inner, depth + 1) if inner else [])]
         case HostCall(index=index, node=node, buffers=buffers, sizes=dims):
             return [f"{pad}host_call({index}, {node}, {_listed(buffers)}, {_listed(dims)})"]
-        case LibraryCall(symbol=symbol, arguments=arguments):
-            return [f"{pad}library_call({', '.join([repr(symbol), *(repr(a) if isinstance(a, bytes) else str(a) for a in arguments)])})"]
     raise NotImplementedError(f"text of the step {type(s).__name__}")

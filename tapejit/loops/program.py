@@ -18,7 +18,7 @@ from tapejit.loops.nest import Kernel
 # What the texts of a program mean something else by: no buffer or kernel is called so.
 RESERVED = frozenset({
     "error", "arena", "callback", "status", "size", "sizes", "copy", "allocate", "free", "deliver", "check_size", "host_call",
-    "library_call", "fail", "tiles", "serial", "parallel", "vector", "unroll", "guarded", "bitcast", "np", "math", "njit",
+    "fail", "library", "tiles", "serial", "parallel", "vector", "unroll", "guarded", "bitcast", "np", "math", "njit",
     "prange", "ml_dtypes", "floordiv", "truncdiv", "shl", "shr", "integer_mod", "integer_rem", "integer_pow", "popcount",
 })  # fmt: skip
 
@@ -129,18 +129,6 @@ class HostCall(Step):
     node: int
     buffers: tuple[str, ...]
     sizes: tuple[Dim, ...] = ()
-
-
-@dataclass(frozen=True)
-class LibraryCall(Step):
-    """Call the C function `symbol` with addresses of buffers and int64 dims, as `arguments` lists them by name or dim.
-
-    It returns an int64 status; one that is not 0 ends the step. A symbol `lapack:dpotrf` or `blas:sgemm` is that Fortran routine:
-    dims go by the address of a 32-bit integer, letters (`b"U"`) by address, and there is no result.
-    """
-
-    symbol: str
-    arguments: tuple[Any, ...]
 
 
 @dataclass(frozen=True)

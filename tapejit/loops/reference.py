@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.core import sizes
+from tapejit.core import dtypes, libraries, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.loops import scalar
 from tapejit.loops.expr import Call, Const, Expr, Load, Reduce, Var
-from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, Stmt, Store, Update, While
+from tapejit.loops.nest import Accumulator, CallLibrary, Contract, Fail, For, If, Kernel, Let, Stmt, Store, Update, While
 from tapejit.loops.program import (
     Allocate,
     BindSize,
@@ -112,6 +112,8 @@ class _Run:
         for s in body:
             if isinstance(s, Let | Accumulator):
                 own.add(s.name)
+            elif isinstance(s, CallLibrary):
+                own.add(s.info)
             self.statement(s, inner)
         for name in env.keys() - own:
             env[name] = inner[name]
@@ -136,10 +138,19 @@ class _Run:
                     self.body(body, env)
             case Contract():
                 self._loop(s.row, s.rows, env, lambda: self._loop(s.column, s.columns, env, lambda: self._dot(s, env)))
+            case CallLibrary(info=info, symbol=symbol, arguments=arguments):
+                env[info] = np.int32(libraries.call(symbol, *(a if isinstance(a, bytes) else self._argument(a, env) for a in arguments)))
             case Fail(node=node, operands=operands):
                 raise _Failed(node, tuple(float(self.value(o, env)) for o in operands))
             case _:
                 raise NotImplementedError(f"reference for the statement {type(s).__name__}")
+
+    def _argument(self, e: Expr, env: dict[str, Any]) -> Any:
+        """What a library gets: the memory from an element on, or a value."""
+        if isinstance(e, Load):
+            buffer = self.buffers[e.buffer]
+            return buffer.reshape(-1)[int(np.ravel_multi_index(self._place(e.buffer, e.index, env), buffer.shape)) :]
+        return self.value(e, env)
 
     def _loop(self, index: str, extent: Dim, env: dict[str, Any], body: Callable[[], None]) -> None:
         before = env.get(index)
@@ -179,8 +190,7 @@ def _size(d: Dim, env: Mapping[str, Any]) -> int:
 def run(program: Program, arrays: dict[str, np.ndarray], named: Mapping[str, int] | None = None, callback: Callback | None = None) -> int:
     """Run a program on arrays for all buffers that the table gives; returns the status.
 
-    `named` are the sizes known at entry. What `Deliver` hands over is put into `arrays` under the name of its slot. A program
-    with library calls is NotImplementedError.
+    `named` are the sizes known at entry. What `Deliver` hands over is put into `arrays` under the name of its slot.
     """
     with np.errstate(all="ignore"):
         return _Host(program, arrays, dict(named or {}), callback).run()

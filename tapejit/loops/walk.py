@@ -8,7 +8,7 @@ from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.loops import expr
 from tapejit.loops.expr import Call, Const, Expr, Var
-from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Let, Stmt, Store, Update, While
+from tapejit.loops.nest import Accumulator, CallLibrary, Contract, Fail, For, If, Let, Stmt, Store, Update, While
 
 
 def linear(index: tuple[Expr, ...], shape: tuple[Dim, ...]) -> Expr:
@@ -89,6 +89,8 @@ def own_expressions(s: Stmt) -> tuple[Expr, ...]:
             return a, b
         case Fail(operands=operands):
             return operands
+        case CallLibrary(arguments=arguments):
+            return tuple(a for a in arguments if not isinstance(a, bytes))
     return ()
 
 
@@ -105,6 +107,8 @@ def locals_of(body: tuple[Stmt, ...]) -> set[str]:
         match s:
             case Let(name=name) | Accumulator(name=name):
                 found.add(name)
+            case CallLibrary(info=info) if info:
+                found.add(info)
             case For(index=index):
                 found.add(index)
             case Contract():
@@ -148,6 +152,8 @@ def renamed(s: Stmt, names: Mapping[str, str]) -> Stmt:
             return Contract(
                 row, extents[0], column, extents[1], depth, extents[2], value(s.left), value(s.right), total, block(s.epilogue)
             )  # fmt: skip
+        case CallLibrary(info=n, symbol=symbol, arguments=arguments):
+            return CallLibrary(names.get(n, n), symbol, tuple(a if isinstance(a, bytes) else value(a) for a in arguments))
         case Fail(node=node, operands=operands):
             return Fail(node, tuple(map(value, operands)))
     raise NotImplementedError(f"renaming in the statement {type(s).__name__}")

@@ -1,7 +1,7 @@
 """Object code in, an address to call out. Our own linker does it in a millisecond where it can, LLVM's elsewhere; Numba is not needed.
 
-C functions that the code calls are found in the process (libc, libm, the Python runtime). A symbol called `lapack:dpotrf` or
-`blas:sgemm` is the Fortran routine of that name in SciPy's own library (all arguments are pointers); SciPy is imported only for those.
+C functions that the code calls are found in the process (libc, libm, the Python runtime); a symbol called `lapack:dpotrf` is a routine
+of a library that SciPy brings (see `core.libraries`), which is imported only for those.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tapejit.core import libraries
 from tapejit.runtime.compile import binding
 from tapejit.runtime.link import Image, Unsupported
 
 _lock = threading.Lock()
-_LIBRARIES = {"lapack": "scipy.linalg.cython_lapack", "blas": "scipy.linalg.cython_blas"}
 
 
 class Module:
@@ -62,8 +62,7 @@ def _by_llvm(code: bytes, known: Mapping[str, int]) -> Any:
 
 def resolve(name: str) -> int:
     """Address of a function of this process or of a library of SciPy's. LookupError if there is none."""
-    library, colon, routine = name.partition(":")
-    return fortran(library, routine) if colon else process(name)
+    return libraries.address(name) if ":" in name else process(name)
 
 
 def process(name: str) -> int:
@@ -87,19 +86,3 @@ def _more_libraries() -> Iterable[ctypes.CDLL]:
             yield ctypes.CDLL(name)
         except OSError:
             continue
-
-
-def fortran(library: str, routine: str) -> int:
-    """Address of a LAPACK or BLAS routine (`library` is "lapack" or "blas") in the library that SciPy brings."""
-    if library not in _LIBRARIES:
-        raise LookupError(f"no library {library!r} for symbol {library}:{routine}; known are {', '.join(_LIBRARIES)}")
-    import importlib
-
-    table = importlib.import_module(_LIBRARIES[library]).__pyx_capi__
-    if routine not in table:
-        raise LookupError(f"{_LIBRARIES[library]} has no routine {routine!r}")
-    capsule = table[routine]
-    api = ctypes.pythonapi
-    api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    api.PyCapsule_GetPointer.restype, api.PyCapsule_GetPointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    return api.PyCapsule_GetPointer(capsule, api.PyCapsule_GetName(capsule))

@@ -15,7 +15,7 @@ from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.loops import expr
 from tapejit.loops.expr import Const, Expr, Load, Var
-from tapejit.loops.nest import Accumulator, Contract, Fail, For, If, Kernel, Let, LoopKind, Param, Stmt, Store, Update, While
+from tapejit.loops.nest import Accumulator, CallLibrary, Contract, Fail, For, If, Kernel, Let, LoopKind, Param, Stmt, Store, Update, While
 from tapejit.schedule.define import Definition, Scalar, Source
 from tapejit.schedule.fuse import Before, Leaf, Loop, Made, Product, Tree, leaves
 
@@ -343,6 +343,13 @@ def kernel(name: str, body: tuple[Stmt, ...], layout: Layout, places: list[str],
                     in_expr(s.left)
                     in_expr(s.right)
                     in_stmts(s.epilogue)
+                case CallLibrary(info, _, arguments):
+                    bound.add(info)
+                    for a in arguments:
+                        if isinstance(a, Load):
+                            written[a.buffer] = None
+                        if not isinstance(a, bytes):
+                            in_expr(a)
                 case Fail(_, operands):
                     for e in operands:
                         in_expr(e)

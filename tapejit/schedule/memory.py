@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from tapejit.core import sizes
 from tapejit.core.sizes import Dim
-from tapejit.loops.program import Allocate, BindSize, Branch, Buffer, Copy, Deliver, Free, HostCall, Launch, LibraryCall, Repeat, Step
+from tapejit.loops.program import Allocate, BindSize, Branch, Buffer, Copy, Deliver, Free, HostCall, Launch, Repeat, Step
 
 ALIGN = 64
 
@@ -25,8 +25,6 @@ def touched(step: Step) -> set[str]:
             return {source}
         case Deliver(buffer, _):
             return {buffer}
-        case LibraryCall(_, arguments):
-            return {a for a in arguments if isinstance(a, str)}
         case Branch(condition, then, otherwise):
             return {condition}.union(*(touched(s) for s in (*then, *otherwise)))
         case Repeat(test, condition, body):

@@ -10,13 +10,14 @@ from tapejit.core.sizes import Dim
 from tapejit.core.target import Target
 from tapejit.loops import expr
 from tapejit.loops.expr import Call
-from tapejit.loops.nest import Contract, For, Stmt, While
+from tapejit.loops.nest import CallLibrary, Contract, For, Stmt, While
 from tapejit.loops.walk import inside
 from tapejit.schedule.fuse import Leaf, Product, Tree
 
 PRODUCT = 1 << 20  # multiplications below which a product is not
 TYPICAL = 1024  # a size that is not known, where alternatives are weighed
 PANEL = 64  # about how many rows of a product one thread takes at a time
+LIBRARY = 100_000  # nanoseconds that a routine of a library may well take
 COSTLY = frozenset({"exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow", "log1p", "expm1", "softplus"})
 
 
@@ -66,6 +67,8 @@ def effort(body: tuple[Stmt, ...]) -> int:
                 total += known(s.extent) * of(s.body)
             elif isinstance(s, Contract):
                 total += known(sizes.product([s.rows, s.columns])) * (known(s.depth) / 64 + of(s.epilogue))
+            elif isinstance(s, CallLibrary):
+                total += LIBRARY
             elif isinstance(s, While):
                 total += TYPICAL * of(s.body)
             else:

@@ -10,7 +10,7 @@ from running import CALLBACK, Native, program_of, run_python
 
 from tapejit.codegen import llvm, numba
 from tapejit.core.target import Target
-from tapejit.loops import parser, reference
+from tapejit.loops import parser, printer, reference
 
 KERNELS = """\
 def double(x: f32[B, 4], y: out[f32[B, 4]], B: size):
@@ -244,37 +244,46 @@ def step(x, r, B, callback):
     np.testing.assert_array_equal(got["x"], X if answer else 2 * (X + 1))
 
 
-def test_library_calls_follow_fortran_for_lapack() -> None:
-    text = """\
-def step(a, info):
-    a: cell[f64[3, 3]]
-    info: result[i32]
-    library_call('lapack:dpotrf', b'U', 3, a, 3, info)
+FACTORS = """\
+def factor(a: f64[B, 3, 3], w: inout[f64[B, 3, 3]], sums: inout[f64[B, 3, 3]], B: size):
+    for b in parallel(B):
+        for i in serial(3):
+            for j in serial(3):
+                w[b, i, j] = a[b, j, i]
+        info: i32 = lapack.dpotrf(b'U', 3, w[b, 0, 0], 3)
+        if info != 0:
+            fail(4, f64(b), f64(info))
+        blas.dgemm(b'N', b'N', 3, 3, 3, f64(2.0), a[b, 0, 0], 3, w[b, 0, 0], 3, f64(0.0), sums[b, 0, 0], 3)
 """
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_routines_of_libraries_get_everything_by_address(broken: bool) -> None:
+    program = program_of(parser.kernel(FACTORS))
+    assert printer.kernel(program.kernels()[0]) == FACTORS
     a = np.array([[4.0, 2, 0], [2, 5, 1], [0, 1, 3]])
-    arrays = {"a": a.copy(), "info": np.array(9, "i4")}
-    assert Native(program(text))(arrays) == 0
-    assert arrays["info"] == 0
-    np.testing.assert_allclose(np.tril(arrays["a"]), np.linalg.cholesky(a))
-
-
-def test_library_calls_of_c_functions_pass_their_status_on() -> None:
-    text = """\
-def step(x, B):
-    sizes(B)
-    x: argument[f32[B, 4]]
-    library_call('fill_and_count', x, B, 4 * B)
-"""
-
-    @ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.POINTER(ctypes.c_float), ctypes.c_int64, ctypes.c_int64)
-    def fill(x, b, n) -> int:
-        x[n - 1] = 7.0
-        return b
-
-    address = ctypes.cast(fill, ctypes.c_void_p).value
-    arrays = {"x": X.copy()}
-    assert Native(program(text), addresses={"fill_and_count": address})(arrays, {"B": 3}) == 3
-    assert arrays["x"][2, 3] == 7
+    a = np.stack([a, a + np.eye(3)])
+    if broken:
+        a[1, 2, 2] = -7
+    found = []
+    for run in ("native", "reference", "python"):
+        arrays = {"a": a.copy(), "w": np.zeros_like(a), "sums": np.zeros_like(a)}
+        if run == "native":
+            native = Native(program)
+            status = native(arrays, {"B": 2})
+            if broken:
+                assert list(native.error[:2]) == [4, 2]
+                assert list(native.error[2:4].view(np.float64)) == [1.0, 3.0]
+        elif run == "reference":
+            status = reference.run(program, arrays, {"B": 2})
+        else:
+            status = run_python(numba.module(program), program, arrays, {"B": 2}, compiled=False)
+        assert status == (5 if broken else 0)
+        found.append(arrays)
+    if not broken:
+        for arrays in found:
+            np.testing.assert_allclose(np.tril(arrays["w"]), np.linalg.cholesky(a))
+            np.testing.assert_allclose(arrays["sums"], 2 * arrays["w"] @ a, rtol=1e-12)
 
 
 def test_parallel_loops_go_through_the_pool_when_there_are_threads() -> None:

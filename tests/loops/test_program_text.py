@@ -99,7 +99,6 @@ def step(x, r, arena, B, error, callback, kept__address, kept__size0):
             break
         double(h, r)
     host_call(2, 5, [x, r], [B])
-    library_call('lapack:dpotrf', b'L', K, x)
     deliver(k, kept__address)
     free(h)
 """
