@@ -1,6 +1,6 @@
 """QR, singular values, eigenvalues of Hermitian matrices, and the matrix exponential; batches in the last two axes.
 
-LAPACK through NumPy and SciPy: in a compiled step these call back through the host. Gradients: QR from Walter & Lehmann,
+Eagerly LAPACK through NumPy and SciPy; in a compiled step kernels call the same routines (see `lapack`). Gradients: QR from Walter & Lehmann,
 "Algorithmic differentiation of linear algebra functions with application in optimum experimental design" (2010) and Roberts & Roberts,
 "QR and LQ decomposition matrix backpropagation algorithms for square, wide, and deep matrices" (2020); singular values from Townsend,
 "Differentiating the singular value decomposition" (2016); eigenvalues from Giles (2008); the exponential from the block form of
@@ -14,10 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.core import sizes
+from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
+from tapejit.loops import expr
+from tapejit.loops.expr import Expr, Var
+from tapejit.loops.nest import Accumulator, Fail, If, Stmt, Update, While
+from tapejit.ops import lapack
 from tapejit.ops.elementwise import cast, equal, ones_like, select, zeros_like
 from tapejit.ops.joining import concat
 from tapejit.ops.linalg import (
@@ -94,6 +98,33 @@ class QR(Op):
         q, r = np.linalg.qr(a, mode="complete" if full_matrices else "reduced")
         return q, r
 
+    def work(self, a: Type, *, full_matrices: bool = False) -> tuple[Type, ...]:
+        m, n, k = _tall(a, "qr")
+        wide = sizes.maximum(m if full_matrices else k, n)
+        return lapack.scratch(a, wide, m), lapack.scratch(a, k), lapack.scratch(a, lapack.BLOCK * lapack.at_least_one(wide))
+
+    def kernel(self, outs: Any, ins: Any, work: Any, *, full_matrices: bool = False) -> tuple[Stmt, ...]:
+        (a,), (q, r), (w, tau, more) = ins, outs, work
+        (m, n), (height, _), columns, k = a.dims[-2:], r.dims[-2:], q.dims[-1], tau.dims[-1]
+        zero = expr.as_expr(0.0, a.dtype)
+
+        def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+            matrix, rest = (w[(p, 0, 0)], m, tau[(p, 0)]), (more[(p, 0)], more.dims[-1])
+
+            def upper(i: Expr, j: Expr) -> Stmt:
+                return r.store((*at, i, j), expr.guarded(i <= j, w[(p, j, i)], zero))
+
+            steps = (
+                lapack.transposed(w, (p,), a, at, n, m),
+                lapack.call("geqrf", a.dtype, m, n, *matrix, *rest),
+                lapack.rows(height, n, upper),
+                lapack.call("ungqr" if a.dtype.is_complex else "orgqr", a.dtype, m, columns, k, *matrix, *rest),
+                lapack.transposed(q, at, w, (p,), m, columns),
+            )
+            return lapack.unless_empty(k, steps, (lapack.unit(q, at, m),) if full_matrices else ())
+
+        return lapack.batch(a.dims[:-2], each)
+
     def vjp(self, g: Any, z: Any, a: Any, *, full_matrices: bool = False) -> tuple[Any, ...]:
         (q, r), (m, n) = z, a.dims[-2:]
         if not (isinstance(m, int) and isinstance(n, int)):
@@ -148,6 +179,28 @@ class SVD(Op):
         u, s, vh = np.linalg.svd(a, full_matrices=full_matrices)
         return s, u, np.ascontiguousarray(np.conj(np.swapaxes(vh, -1, -2)))
 
+    def work(self, a: Type, *, full_matrices: bool = False) -> tuple[Type, ...]:
+        m, _, k = _tall(a, "svd")
+        return *_svd_work(a, vectors=True), lapack.scratch(a, m if full_matrices else k, m)
+
+    def failure(self) -> str:
+        """What went wrong where the iteration came to no end."""
+        return "svd: SVD did not converge"
+
+    def kernel(self, outs: Any, ins: Any, work: Any, *, full_matrices: bool = False) -> tuple[Stmt, ...]:
+        (a,), (s, u, v), (*memory, left) = ins, outs, work
+        (m, n), columns = a.dims[-2:], (u.dims[-1], v.dims[-1])
+
+        def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+            # the transpose of v by columns is v by rows
+            vectors = left[(p, 0, 0)], m, v[(*at, 0, 0)], columns[1]
+            steps = (*_gesdd(a, at, s, memory, p, b"A" if full_matrices else b"S", vectors), lapack.transposed(u, at, left, (p,), m, columns[0]))
+            if a.dtype.is_complex:
+                steps += (lapack.rows(n, columns[1], lambda i, j: v.store((*at, i, j), expr.call("conj", v[(*at, i, j)]))),)
+            return lapack.unless_empty(s.dims[-1], steps, (lapack.unit(u, at, m), lapack.unit(v, at, n)) if full_matrices else ())
+
+        return lapack.batch(a.dims[:-2], each)
+
     def vjp(self, g: Any, z: Any, a: Any, *, full_matrices: bool = False) -> tuple[Any, ...]:
         (s, u, v), (gs, gu, gv) = z, g
         m, n = a.dims[-2:]
@@ -183,6 +236,32 @@ class SVD(Op):
         yield (draw((3, 3)),), {"full_matrices": True}
 
 
+def _svd_work(a: Type, vectors: bool) -> tuple[Type, ...]:
+    """A copy of the matrix, and what LAPACK's documentation of gesdd asks for, with room for blocks of columns."""
+    m, n, k = _tall(a, "svd")
+    large, blocks = sizes.maximum(m, n), lapack.BLOCK * (m + n)
+    if not a.dtype.is_complex:
+        counts = [(4 * k * k + 7 * k if vectors else 10 * k) + large + blocks]
+    else:
+        counts = [(k * k if vectors else 0) + 3 * k + large + blocks, 5 * k * k + 5 * k + (2 * large * k + 2 * k * k + k if vectors else 0)]
+    own = (a.dtype, a.dtype.real_dtype)
+    memory = [lapack.scratch(a, c, dtype=d) for c, d in zip(counts, own, strict=False)]
+    return lapack.scratch(a, n, m), *memory, lapack.scratch(a, 8 * k, dtype=dtypes.int32)
+
+
+def _gesdd(a: Any, at: lapack.Lead, s: Any, memory: Any, p: Expr, job: bytes, vectors: tuple[Any, ...]) -> tuple[Stmt, ...]:
+    """The singular values of `a[at]` into `s[at]`, and with them `vectors` = (u by columns, its height, the transpose of v, its height)."""
+    w, work, *rest = memory
+    m, n = a.dims[-2:]
+    return (
+        lapack.transposed(w, (p,), a, at, n, m),
+        lapack.call(
+            "gesdd", a.dtype, job, m, n, w[(p, 0, 0)], m, s[(*at, 0)], *vectors, work[(p, 0)], work.dims[-1], *(x[(p, 0)] for x in rest)
+        ),
+        If(expr.compare("ne", Var(dtypes.int32, "info"), 0), (Fail(0),)),
+    )
+
+
 class SingularValues(Op):
     """The singular values of each matrix, from the largest down."""
 
@@ -195,6 +274,22 @@ class SingularValues(Op):
     def eager(self, a: Any) -> Any:
         return np.linalg.svd(a, compute_uv=False)
 
+    def work(self, a: Type) -> tuple[Type, ...]:
+        return _svd_work(a, vectors=False)
+
+    def failure(self) -> str:
+        """What went wrong where the iteration came to no end."""
+        return "singular_values: SVD did not converge"
+
+    def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
+        (a,), (s,) = ins, outs
+
+        def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+            unused = work[0][(p, 0, 0)]
+            return lapack.unless_empty(s.dims[-1], _gesdd(a, at, s, work, p, b"N", (unused, 1, unused, 1)))
+
+        return lapack.batch(a.dims[:-2], each)
+
     def vjp(self, g: Any, z: Any, a: Any) -> tuple[Any, ...]:
         def rule() -> Any:
             _, u, v = svd(a)
@@ -205,6 +300,30 @@ class SingularValues(Op):
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in ((3, 3), (4, 2), (2, 3), (2, 3, 2), (1, 1), (0, 2, 2)):
             yield (draw(shape),), {}
+
+
+def _eigen_work(a: Type, vectors: bool) -> tuple[Type, ...]:
+    """A copy of the matrix, and what LAPACK's documentation of syevd and heevd asks for, with room for blocks of columns."""
+    n, blocks = a.shape[-1], lapack.BLOCK * a.shape[-1]
+    if not a.dtype.is_complex:
+        counts = [1 + 6 * n + (2 * n * n if vectors else 0) + blocks]
+    else:
+        counts = [1 + 2 * n + (n * n if vectors else 0) + blocks, 1 + 5 * n + (2 * n * n if vectors else 0)]
+    own = (a.dtype, a.dtype.real_dtype)
+    memory = [lapack.scratch(a, c, dtype=d) for c, d in zip(counts, own, strict=False)]
+    return lapack.scratch(a, n, n), *memory, lapack.scratch(a, 3 + 5 * n, dtype=dtypes.int32)
+
+
+def _syevd(a: Any, at: lapack.Lead, e: Any, memory: Any, p: Expr, job: bytes) -> tuple[Stmt, ...]:
+    """The eigenvalues of `a[at]` into `e[at]`; with job "V" the eigenvectors by columns into the copy of the matrix."""
+    w, *rest = memory
+    n = a.dims[-1]
+    lengths = [x for m in rest for x in (m[(p, 0)], m.dims[-1])]
+    return (
+        lapack.transposed(w, (p,), a, at, n, n),
+        lapack.call("heevd" if a.dtype.is_complex else "syevd", a.dtype, job, b"L", n, w[(p, 0, 0)], n, e[(*at, 0)], *lengths),
+        If(expr.compare("ne", Var(dtypes.int32, "info"), 0), (Fail(0),)),
+    )
 
 
 class HermitianEigen(Op):
@@ -222,6 +341,22 @@ class HermitianEigen(Op):
     def eager(self, a: Any) -> Any:
         e, v = np.linalg.eigh(a)
         return e, v
+
+    def work(self, a: Type) -> tuple[Type, ...]:
+        return _eigen_work(a, vectors=True)
+
+    def failure(self) -> str:
+        """What went wrong where the iteration came to no end."""
+        return "eigh: Eigenvalues did not converge"
+
+    def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
+        (a,), (e, v) = ins, outs
+        n = a.dims[-1]
+
+        def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+            return lapack.unless_empty(n, (*_syevd(a, at, e, work, p, b"V"), lapack.transposed(v, at, work[0], (p,), n, n)))
+
+        return lapack.batch(a.dims[:-2], each)
 
     def vjp(self, g: Any, z: Any, a: Any) -> tuple[Any, ...]:
         (e, v), (ge, gv) = z, g
@@ -255,6 +390,21 @@ class HermitianEigenvalues(Op):
 
     def eager(self, a: Any) -> Any:
         return np.linalg.eigvalsh(a)
+
+    def work(self, a: Type) -> tuple[Type, ...]:
+        return _eigen_work(a, vectors=False)
+
+    def failure(self) -> str:
+        """What went wrong where the iteration came to no end."""
+        return "eigvalsh: Eigenvalues did not converge"
+
+    def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
+        (a,), (e,) = ins, outs
+
+        def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+            return lapack.unless_empty(a.dims[-1], _syevd(a, at, e, work, p, b"N"))
+
+        return lapack.batch(a.dims[:-2], each)
 
     def vjp(self, g: Any, z: Any, a: Any) -> tuple[Any, ...]:
         def rule() -> Any:
