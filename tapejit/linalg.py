@@ -19,6 +19,7 @@ from tapejit.ops import einsum as _einsum
 from tapejit.ops import elementwise as _e
 from tapejit.ops import factorizations as _f
 from tapejit.ops import linalg as _l
+from tapejit.ops.exponential import matrix_exponential as _exponential
 from tapejit.ops.joining import stack
 from tapejit.ops.matmul import matmul as _matmul
 from tapejit.ops.reductions import sum_
@@ -262,7 +263,7 @@ def eigvalsh(tensor: Any, name: str | None = None) -> Any:
 
 def expm(input: Any, name: str | None = None) -> Any:
     """The matrix exponential."""
-    return _f.matrix_exponential(convert_to_tensor(input))
+    return _exponential(convert_to_tensor(input))
 
 
 def pinv(a: Any, rcond: Any = None, validate_args: bool = False, name: str | None = None) -> Any:

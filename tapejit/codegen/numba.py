@@ -69,7 +69,9 @@ def module(program: Program) -> str:
     brain = any(b.dtype is dtypes.bfloat16 for b in program.buffers.values())
     parts = [
         f'"""{program.name}"""',
-        "import math\n\n" + ("import ml_dtypes\n" if brain else "") + "import numpy as np\nfrom numba import njit, prange"
+        "import math\n\n"
+        + ("import ml_dtypes\n" if brain else "")
+        + "import numpy as np\nfrom numba import njit, prange"
         + ("" if all(map(_compiled, kernels)) else "\n\nfrom tapejit.core.libraries import call as library"),
         "\n".join(f"{d.short} = np.{_numpy_name(d)}" for d in _dtypes(kernels)),
     ]

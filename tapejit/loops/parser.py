@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from tapejit.core import dtypes, sizes, types
 from tapejit.core.dtypes import DType

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.core import dtypes, libraries, sizes
+from tapejit.core import libraries, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.loops import scalar

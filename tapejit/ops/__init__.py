@@ -10,6 +10,7 @@ from tapejit.ops import (  # noqa: F401
     creation,
     cumulative,
     elementwise,
+    exponential,
     factorizations,
     fourier,
     gathering,

@@ -1,10 +1,9 @@
-"""QR, singular values, eigenvalues of Hermitian matrices, and the matrix exponential; batches in the last two axes.
+"""QR, singular values, and eigenvalues of Hermitian matrices; batches of matrices in the last two axes.
 
 Eagerly LAPACK through NumPy and SciPy; in a compiled step kernels call the same routines (see `lapack`). Gradients: QR from Walter & Lehmann,
 "Algorithmic differentiation of linear algebra functions with application in optimum experimental design" (2010) and Roberts & Roberts,
 "QR and LQ decomposition matrix backpropagation algorithms for square, wide, and deep matrices" (2020); singular values from Townsend,
-"Differentiating the singular value decomposition" (2016); eigenvalues from Giles (2008); the exponential from the block form of
-Mathias, "A chain rule for matrix functions and applications" (1996).
+"Differentiating the singular value decomposition" (2016); eigenvalues from Giles (2008).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr, Var
-from tapejit.loops.nest import Accumulator, Fail, If, Stmt, Update, While
+from tapejit.loops.nest import Fail, If, Stmt
 from tapejit.ops import lapack
 from tapejit.ops.elementwise import cast, equal, ones_like, select, zeros_like
 from tapejit.ops.joining import concat
@@ -34,7 +33,6 @@ from tapejit.ops.linalg import (
     square,
     triangle,
     triangular_solve,
-    well_conditioned,
 )
 from tapejit.ops.matmul import matmul
 from tapejit.ops.shapes import reshape
@@ -194,7 +192,10 @@ class SVD(Op):
         def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
             # the transpose of v by columns is v by rows
             vectors = left[(p, 0, 0)], m, v[(*at, 0, 0)], columns[1]
-            steps = (*_gesdd(a, at, s, memory, p, b"A" if full_matrices else b"S", vectors), lapack.transposed(u, at, left, (p,), m, columns[0]))
+            steps = (
+                *_gesdd(a, at, s, memory, p, b"A" if full_matrices else b"S", vectors),
+                lapack.transposed(u, at, left, (p,), m, columns[0]),
+            )
             if a.dtype.is_complex:
                 steps += (lapack.rows(n, columns[1], lambda i, j: v.store((*at, i, j), expr.call("conj", v[(*at, i, j)]))),)
             return lapack.unless_empty(s.dims[-1], steps, (lapack.unit(u, at, m), lapack.unit(v, at, n)) if full_matrices else ())
@@ -419,36 +420,5 @@ class HermitianEigenvalues(Op):
             yield (positive_definite(draw(shape, -1, 1)),), {}
 
 
-class MatrixExponential(Op):
-    """The sum over k of a^k / k!. The gradient is a block of the exponential of [[a^T, g], [0, a^T]]."""
-
-    name = "expm"
-
-    def infer(self, a: Type) -> Type:
-        square("expm", a)
-        return a
-
-    def eager(self, a: Any) -> Any:
-        if not a.size:
-            return a.copy()
-        from scipy.linalg import expm
-
-        return expm(a).astype(a.dtype, copy=False)
-
-    def vjp(self, g: Any, z: Any, a: Any) -> tuple[Any, ...]:
-        def rule() -> Any:
-            n, rank = a.dims[-1], len(a.dims)
-            t = flipped(a)
-            block = concat(concat(t, g, axis=rank - 1), concat(zeros_like(t), t, axis=rank - 1), axis=rank - 2)
-            return _columns(axis_slice(matrix_exponential(block), rank - 2, 0, n), n, n)
-
-        return (rule,)
-
-    def samples(self, draw: Any) -> Iterator[Any]:
-        for shape in SQUARES:
-            yield (well_conditioned(draw(shape, -0.5, 0.5)) * 0.2,), {}
-
-
 qr, svd, singular_values = register(QR()), register(SVD()), register(SingularValues())
 eigh, eigvalsh = register(HermitianEigen()), register(HermitianEigenvalues())
-matrix_exponential = register(MatrixExponential())
