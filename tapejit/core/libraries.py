@@ -59,5 +59,5 @@ def call(symbol: str, *arguments: Any) -> int:
         for a in (*arguments, *([info] if symbol.startswith("lapack:") else []))
     ]
     routine = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(held))(address(symbol))
-    routine(*(ctypes.cast(a, ctypes.c_void_p) if isinstance(a, bytes) else a.ctypes.data for a in held))
+    routine(*(a if isinstance(a, bytes) else a.ctypes.data for a in held))
     return int(info)

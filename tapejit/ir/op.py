@@ -31,6 +31,7 @@ class Op:
     same_dtype: tuple[int, ...] | None = ()  # operands that must agree in dtype; None: all of them
     effect: bool = False  # must be kept, in program order (print, assertions, host calls)
     on_sizes: bool = False  # `eager` also works on object arrays of sizes, so small integer tensors stay symbolic
+    pairs: bool = False  # `kernel` takes complex numbers too, as pairs of real ones: x.pairs[(*index, 0)] is a real part
     view: bool = False  # the result is the operand's memory under another shape
     told: tuple[str, ...] = ()  # attributes that `failure` wants to know
     binds_size: bool = False  # the result is a scalar count that later shapes may be written with
@@ -69,7 +70,7 @@ class Op:
         return f"{self.name} failed" + (f" on {', '.join(f'{v:g}' for v in operands)}" if operands else "")
 
     def native(self, *types: Type, **attrs: Any) -> bool:
-        """Whether `at` or `kernel` serves operands of these types; complex numbers never do."""
+        """Whether `at` or `kernel` serves operands of these types; complex numbers only where `pairs` is set."""
         return True
 
     def samples(self, draw: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:

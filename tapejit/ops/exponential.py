@@ -8,7 +8,7 @@ for matrix functions and applications" (1996).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tapejit.core import dtypes
@@ -41,36 +41,37 @@ def _exponential(a: Any, at: lapack.Lead, out: Any, w: Any, pivots: Any, p: Expr
     b = _coefficients(degree)
     norm, scale, turns, now = Var(real, "norm"), Var(real, "scale"), lapack.var("turns"), lapack.var("now")
     other = _NUMERATOR + _DENOMINATOR - now
-    total = Var(real, "total")
+    total, zero = Var(real, "total"), expr.as_expr(0.0, real)
     i, j = lapack.var("i"), lapack.var("j")
 
-    def place(k: int | Expr) -> Expr:
-        return w[(p, k, 0, 0)]
+    def polynomial(to: int, powers: dict[int, float], unit: float = 0.0) -> Stmt:
+        """to = the sum of matrices times numbers, and `unit` times the identity."""
 
-    def polynomial(to: int, powers: dict[int, float], unit: float = 0.0, add: bool = False) -> Stmt:
-        """to = sum of matrices times numbers, and `unit` times the identity (added to what is there with `add`)."""
-
-        def element(i: Expr, j: Expr) -> Stmt:
-            value = expr.select(expr.compare("eq", i, j), expr.as_expr(unit, dtype), expr.as_expr(0.0, dtype))
+        def value(i: Expr, j: Expr, part: int) -> Expr:
+            total = expr.select(expr.compare("eq", i, j), expr.as_expr(unit * (1 - part), real), 0.0)
             for k, c in powers.items():
-                value = value + w[(p, k, i, j)] * expr.as_expr(c, dtype)
-            return w.store((p, to, i, j), value, "add" if add else "set")
+                total = total + lapack.element(w, (p, k, i, j), part) * expr.as_expr(c, real)
+            return total
 
-        return lapack.rows(n, n, element)
+        return lapack.fill(w, (p, to), n, n, value)
 
     def product(x: int | Expr, y: int | Expr, to: int | Expr, add: bool = False) -> Stmt:
-        return lapack.gemm(n, place(x), place(y), place(to), add)
+        return lapack.product(w, (p, x), (p, y), (p, to), n, add)
 
-    size = expr.call("abs", a[(*at, i, j)], dtype=real)
+    def entry(k: int | Expr) -> Callable[[Expr, Expr, int], Expr]:
+        return lambda i, j, part: lapack.element(w, (p, k, i, j), part)
+
+    sides = [lapack.element(a, (*at, i, j), part) for part in range(1 + a.dtype.is_complex)]
+    size = expr.call("abs", sides[0]) if len(sides) == 1 else expr.call("sqrt", sides[0] * sides[0] + sides[1] * sides[1])
     measure = (
-        Accumulator("norm", expr.as_expr(0.0, real)),
-        For("j", n, "serial", (Accumulator("total", expr.as_expr(0.0, real)), For("i", n, "serial", (Update("total", "add", size),)), Update("norm", "max", total))),
+        Accumulator("norm", zero),
+        For("j", n, "serial", (Accumulator("total", zero), For("i", n, "serial", (Update("total", "add", size),)), Update("norm", "max", total))),
         Accumulator("scale", expr.as_expr(1.0, real)),
         Accumulator("turns", expr.as_expr(0)),
         # of a matrix with infinities or NaN nothing can be made but NaN
-        Update("norm", "set", expr.select(expr.call("isfinite", norm, dtype=dtypes.bool_), norm, expr.as_expr(0.0, real))),
+        Update("norm", "set", expr.select(expr.call("isfinite", norm, dtype=dtypes.bool_), norm, zero)),
         While(norm * scale > limit, (Update("scale", "mul", expr.as_expr(0.5, real)), Update("turns", "add", expr.as_expr(1)))),
-        lapack.rows(n, n, lambda i, j: w.store((p, _A, i, j), a[(*at, i, j)] * expr.cast(scale, dtype))),
+        lapack.fill(w, (p, _A), n, n, lambda i, j, part: lapack.element(a, (*at, i, j), part) * scale),
         product(_A, _A, _A2),
         product(_A2, _A2, _A4),
         product(_A2, _A4, _A6),
@@ -91,18 +92,21 @@ def _exponential(a: Any, at: lapack.Lead, out: Any, w: Any, pivots: Any, p: Expr
             polynomial(odd, {_A2: b[3], _A4: b[5], _A6: b[7]}, b[1]),
             product(_A6, spare, odd, add=True),
         )
-    least = lapack.at_least_one(n)
+
+    def place(k: int) -> Expr:
+        return lapack.place(w, (p, k, 0, 0))
+
     return (
         *measure,
         *halves,
         product(_A, odd, _A2),
-        lapack.rows(n, n, lambda i, j: w.store((p, _DENOMINATOR, i, j), w[(p, even, i, j)] - w[(p, _A2, i, j)])),
-        lapack.rows(n, n, lambda i, j: w.store((p, _NUMERATOR, i, j), w[(p, _A2, i, j)], "add")),
+        lapack.fill(w, (p, _DENOMINATOR), n, n, lambda i, j, part: entry(even)(i, j, part) - entry(_A2)(i, j, part)),
+        lapack.fill(w, (p, _NUMERATOR), n, n, entry(_A2), "add"),
         # both are polynomials of one matrix and commute: to solve by columns what is there by rows comes to the same
-        lapack.call("gesv", dtype, n, n, place(_DENOMINATOR), least, pivots[(p, 0)], place(_NUMERATOR), least),
+        lapack.call("gesv", dtype, n, n, place(_DENOMINATOR), n, pivots[(p, 0)], place(_NUMERATOR), n),
         Accumulator("now", expr.as_expr(_NUMERATOR)),
         While(turns > 0, (product(now, now, other), Update("now", "set", other), Update("turns", "add", expr.as_expr(-1)))),
-        lapack.rows(n, n, lambda i, j: out.store((*at, i, j), w[(p, now, i, j)])),
+        lapack.fill(out, at, n, n, entry(now)),
     )
 
 
@@ -110,6 +114,7 @@ class MatrixExponential(Op):
     """The sum over k of a^k / k!. The gradient is a block of the exponential of [[a^T, g], [0, a^T]]."""
 
     name = "expm"
+    pairs = True
 
     def infer(self, a: Type) -> Type:
         square("expm", a)
@@ -127,10 +132,10 @@ class MatrixExponential(Op):
         return lapack.scratch(a, _PLACES, n, n), lapack.scratch(a, n, dtype=dtypes.int32)
 
     def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
-        (a,), (out,) = ins, outs
+        (a,), (out,), (w, pivots) = ins, outs, work
 
         def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
-            return lapack.unless_empty(a.dims[-1], _exponential(a, at, out, *work, p))
+            return lapack.unless_empty(a.dims[-1], _exponential(a, at, out, w, pivots, p))
 
         return lapack.batch(a.dims[:-2], each)
 
@@ -145,7 +150,7 @@ class MatrixExponential(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in SQUARES:
-            yield (well_conditioned(draw(shape, -0.5, 0.5)) * 0.2,), {}
+            yield (well_conditioned(draw(shape, -0.5, 0.5, kinds="fc")) * 0.2,), {}
 
 
 matrix_exponential = register(MatrixExponential())

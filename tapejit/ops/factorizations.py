@@ -27,7 +27,6 @@ from tapejit.ops.linalg import (
     SQUARES,
     adjoint,
     conj,
-    flipped,
     matrices,
     positive_definite,
     square,
@@ -49,9 +48,14 @@ def _column(x: Any) -> Any:
     return reshape(x, shape=(*x.dims, 1))
 
 
+def _times(x: Any, s: Any) -> Any:
+    """`x` times the real `s`, element by element."""
+    return x * (cast(s, dtype=x.dtype) if x.dtype is not s.dtype else s)
+
+
 def _scaled(x: Any, s: Any) -> Any:
     """The columns of `x` times the entries of the real `s`."""
-    return x * _row(cast(s, dtype=x.dtype) if x.dtype is not s.dtype else s)
+    return _times(x, _row(s))
 
 
 def _diagonal(s: Any) -> Any:
@@ -86,6 +90,7 @@ class QR(Op):
     """(q, r) with q r = a, q with orthonormal columns and r upper triangular; all columns of q with `full_matrices`."""
 
     name = "qr"
+    pairs = True
 
     def infer(self, a: Type, *, full_matrices: bool = False) -> tuple[Type, ...]:
         m, n, k = _tall(a, "qr")
@@ -104,19 +109,19 @@ class QR(Op):
     def kernel(self, outs: Any, ins: Any, work: Any, *, full_matrices: bool = False) -> tuple[Stmt, ...]:
         (a,), (q, r), (w, tau, more) = ins, outs, work
         (m, n), (height, _), columns, k = a.dims[-2:], r.dims[-2:], q.dims[-1], tau.dims[-1]
-        zero = expr.as_expr(0.0, a.dtype)
+        zero = expr.as_expr(0.0, a.dtype.real_dtype)
 
         def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
-            matrix, rest = (w[(p, 0, 0)], m, tau[(p, 0)]), (more[(p, 0)], more.dims[-1])
+            matrix = lapack.place(w, (p, 0, 0)), m, lapack.place(tau, (p, 0)), lapack.place(more, (p, 0)), more.dims[-1]
 
-            def upper(i: Expr, j: Expr) -> Stmt:
-                return r.store((*at, i, j), expr.guarded(i <= j, w[(p, j, i)], zero))
+            def upper(i: Expr, j: Expr, part: int) -> Expr:
+                return expr.guarded(i <= j, lapack.element(w, (p, j, i), part), zero)
 
             steps = (
                 lapack.transposed(w, (p,), a, at, n, m),
-                lapack.call("geqrf", a.dtype, m, n, *matrix, *rest),
-                lapack.rows(height, n, upper),
-                lapack.call("ungqr" if a.dtype.is_complex else "orgqr", a.dtype, m, columns, k, *matrix, *rest),
+                lapack.call("geqrf", a.dtype, m, n, *matrix),
+                lapack.fill(r, at, height, n, upper),
+                lapack.call("ungqr" if a.dtype.is_complex else "orgqr", a.dtype, m, columns, k, *matrix),
                 lapack.transposed(q, at, w, (p,), m, columns),
             )
             return lapack.unless_empty(k, steps, (lapack.unit(q, at, m),) if full_matrices else ())
@@ -144,8 +149,8 @@ class QR(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in ((3, 3), (4, 2), (2, 3), (2, 3, 2), (1, 1), (0, 2, 2)):
-            yield (draw(shape),), {}
-        yield (draw((3, 3)),), {"full_matrices": True}
+            yield (draw(shape, kinds="fc"),), {}
+        yield (draw((3, 3), kinds="fc"),), {"full_matrices": True}
 
 
 def _qr_rule(q: Any, r: Any, dq: Any, dr: Any) -> Any:
@@ -156,13 +161,18 @@ def _qr_rule(q: Any, r: Any, dq: Any, dr: Any) -> Any:
 
     qdq, rdr = matmul(adjoint(q), dq), matmul(r, adjoint(dr))
     low = triangle((qdq - adjoint(qdq)) + (rdr - adjoint(rdr)))
-    return matmul(q, dr + over_r(low)) + over_r(dq - matmul(q, qdq))
+    outside = dq - matmul(q, qdq)
+    if q.dtype.is_complex:  # the diagonal of r is real
+        on_diagonal = triangle(triangle(rdr - adjoint(qdq)), lower=False)
+        outside = outside - matmul(q, (on_diagonal - conj(on_diagonal)) * 0.5)
+    return matmul(q, dr + over_r(low)) + over_r(outside)
 
 
 class SVD(Op):
     """(s, u, v) with u diag(s) v^H = a, singular values from the largest down; all columns of u and v with `full_matrices`."""
 
     name = "svd"
+    pairs = True
 
     def infer(self, a: Type, *, full_matrices: bool = False) -> tuple[Type, ...]:
         m, n, k = _tall(a, "svd")
@@ -191,13 +201,13 @@ class SVD(Op):
 
         def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
             # the transpose of v by columns is v by rows
-            vectors = left[(p, 0, 0)], m, v[(*at, 0, 0)], columns[1]
+            vectors = lapack.place(left, (p, 0, 0)), m, lapack.place(v, (*at, 0, 0)), columns[1]
             steps = (
                 *_gesdd(a, at, s, memory, p, b"A" if full_matrices else b"S", vectors),
                 lapack.transposed(u, at, left, (p,), m, columns[0]),
             )
             if a.dtype.is_complex:
-                steps += (lapack.rows(n, columns[1], lambda i, j: v.store((*at, i, j), expr.call("conj", v[(*at, i, j)]))),)
+                steps += (lapack.conjugated(v, at),)
             return lapack.unless_empty(s.dims[-1], steps, (lapack.unit(u, at, m), lapack.unit(v, at, n)) if full_matrices else ())
 
         return lapack.batch(a.dims[:-2], each)
@@ -207,34 +217,37 @@ class SVD(Op):
         m, n = a.dims[-2:]
         if full_matrices and m != n and (gu is not None or gv is not None):
             raise NotImplementedError(f"gradient of svd of [{m}, {n}] with full_matrices=True; write full_matrices=False")
-        if a.dtype.is_complex and (gu is not None or gv is not None):
-            raise NotImplementedError("gradient of the singular vectors of a complex matrix; only that of the singular values is there")
 
         def rule() -> Any:
             k = s.dims[-1]
             u1, v1 = (_columns(x, 0, k) if full_matrices else x for x in (u, v))
             left = None if gs is None else _scaled(u1, gs)
             if gu is not None:
-                inner = matmul(u, gu, transpose_a=True)
-                part = _scaled(matmul(u, _inverse_gaps(s * s) * (inner - flipped(inner))), s)
+                du = conj(gu)
+                inner = matmul(adjoint(u), du)
+                apart = inner - adjoint(inner)
+                part = _scaled(matmul(u, _times(apart, _inverse_gaps(s * s))), s)
+                if a.dtype.is_complex:  # u and v turn together
+                    part = part + _scaled(matmul(u, triangle(triangle(apart), lower=False)), 0.5 * _safe_reciprocal(s))
                 if m != k:
-                    part = part + _scaled(gu - matmul(u, inner), _safe_reciprocal(s))
+                    part = part + _scaled(du - matmul(u, inner), _safe_reciprocal(s))
                 left = part if left is None else left + part
             if gv is not None:
-                inner = matmul(v, gv, transpose_a=True)
-                part = matmul(u, _column(s) * (_inverse_gaps(s * s) * (inner - flipped(inner))))
+                dv = conj(gv)
+                inner = matmul(adjoint(v), dv)
+                part = matmul(u, _times(_times(inner - adjoint(inner), _inverse_gaps(s * s)), _column(s)))
                 left = part if left is None else left + part
-            total = matmul(conj(left), v1, transpose_b=True) if a.dtype.is_complex else matmul(left, v1, transpose_b=True)
+            total = matmul(left, adjoint(v1))
             if gv is not None and n != k:
-                total = total + matmul(_scaled(u, _safe_reciprocal(s)), gv - matmul(v, inner), transpose_b=True)
-            return total
+                total = total + matmul(_scaled(u, _safe_reciprocal(s)), adjoint(dv - matmul(v, inner)))
+            return conj(total)
 
         return (rule,)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in ((3, 3), (4, 2), (2, 3), (2, 3, 2), (1, 1), (0, 2, 2)):
-            yield (draw(shape),), {}
-        yield (draw((3, 3)),), {"full_matrices": True}
+            yield (draw(shape, kinds="fc"),), {}
+        yield (draw((3, 3), kinds="fc"),), {"full_matrices": True}
 
 
 def _svd_work(a: Type, vectors: bool) -> tuple[Type, ...]:
@@ -257,7 +270,18 @@ def _gesdd(a: Any, at: lapack.Lead, s: Any, memory: Any, p: Expr, job: bytes, ve
     return (
         lapack.transposed(w, (p,), a, at, n, m),
         lapack.call(
-            "gesdd", a.dtype, job, m, n, w[(p, 0, 0)], m, s[(*at, 0)], *vectors, work[(p, 0)], work.dims[-1], *(x[(p, 0)] for x in rest)
+            "gesdd",
+            a.dtype,
+            job,
+            m,
+            n,
+            lapack.place(w, (p, 0, 0)),
+            m,
+            s[(*at, 0)],
+            *vectors,
+            lapack.place(work, (p, 0)),
+            work.dims[-1],
+            *(x[(p, 0)] for x in rest),
         ),
         If(expr.compare("ne", Var(dtypes.int32, "info"), 0), (Fail(0),)),
     )
@@ -267,6 +291,7 @@ class SingularValues(Op):
     """The singular values of each matrix, from the largest down."""
 
     name = "singular_values"
+    pairs = True
 
     def infer(self, a: Type) -> Type:
         _, _, k = _tall(a, "svd")
@@ -286,7 +311,7 @@ class SingularValues(Op):
         (a,), (s,) = ins, outs
 
         def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
-            unused = work[0][(p, 0, 0)]
+            unused = lapack.place(work[0], (p, 0, 0))
             return lapack.unless_empty(s.dims[-1], _gesdd(a, at, s, work, p, b"N", (unused, 1, unused, 1)))
 
         return lapack.batch(a.dims[:-2], each)
@@ -300,7 +325,7 @@ class SingularValues(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in ((3, 3), (4, 2), (2, 3), (2, 3, 2), (1, 1), (0, 2, 2)):
-            yield (draw(shape),), {}
+            yield (draw(shape, kinds="fc"),), {}
 
 
 def _eigen_work(a: Type, vectors: bool) -> tuple[Type, ...]:
@@ -319,10 +344,12 @@ def _syevd(a: Any, at: lapack.Lead, e: Any, memory: Any, p: Expr, job: bytes) ->
     """The eigenvalues of `a[at]` into `e[at]`; with job "V" the eigenvectors by columns into the copy of the matrix."""
     w, *rest = memory
     n = a.dims[-1]
-    lengths = [x for m in rest for x in (m[(p, 0)], m.dims[-1])]
+    lengths = [x for m in rest for x in (lapack.place(m, (p, 0)), m.dims[-1])]
     return (
         lapack.transposed(w, (p,), a, at, n, n),
-        lapack.call("heevd" if a.dtype.is_complex else "syevd", a.dtype, job, b"L", n, w[(p, 0, 0)], n, e[(*at, 0)], *lengths),
+        lapack.call(
+            "heevd" if a.dtype.is_complex else "syevd", a.dtype, job, b"L", n, lapack.place(w, (p, 0, 0)), n, e[(*at, 0)], *lengths
+        ),
         If(expr.compare("ne", Var(dtypes.int32, "info"), 0), (Fail(0),)),
     )
 
@@ -334,6 +361,7 @@ class HermitianEigen(Op):
     """
 
     name = "eigh"
+    pairs = True
 
     def infer(self, a: Type) -> tuple[Type, ...]:
         square("eigh", a)
@@ -367,8 +395,7 @@ class HermitianEigen(Op):
             if middle is not None and a.dtype.is_complex:
                 middle = cast(middle, dtype=a.dtype)
             if gv is not None:
-                gaps = _inverse_gaps(e)
-                turned = (cast(gaps, dtype=a.dtype) if a.dtype.is_complex else gaps) * matmul(adjoint(v), conj(gv))
+                turned = _times(matmul(adjoint(v), conj(gv)), _inverse_gaps(e))
                 middle = turned if middle is None else middle + turned
             whole = matmul(matmul(v, middle), adjoint(v))
             return conj(triangle(whole + adjoint(whole), diagonal=0.5))
@@ -377,13 +404,14 @@ class HermitianEigen(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in SQUARES:
-            yield (positive_definite(draw(shape, -1, 1)),), {}
+            yield (positive_definite(draw(shape, -1, 1, kinds="fc")),), {}
 
 
 class HermitianEigenvalues(Op):
     """The eigenvalues of a Hermitian matrix from the smallest up; only the lower triangle is read and has a gradient."""
 
     name = "eigvalsh"
+    pairs = True
 
     def infer(self, a: Type) -> Type:
         square("eigvalsh", a)
@@ -417,7 +445,7 @@ class HermitianEigenvalues(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in SQUARES:
-            yield (positive_definite(draw(shape, -1, 1)),), {}
+            yield (positive_definite(draw(shape, -1, 1, kinds="fc")),), {}
 
 
 qr, svd, singular_values = register(QR()), register(SVD()), register(SingularValues())

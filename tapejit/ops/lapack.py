@@ -2,7 +2,8 @@
 
 In: the operands, results and scratch memory of `Op.kernel`, and what to do for one matrix; out: loop nests with calls in them. LAPACK has
 matrices by columns, so a copy is a transposition there and back; where LAPACK's own result is the transpose of ours, it is written
-in place. Threads share a batch: it is cut into `parts`, each with scratch memory of its own.
+in place. Threads share a batch: it is cut into `parts`, each with scratch memory of its own. Complex numbers are pairs of real ones to
+kernels (`Op.pairs`); what is said here of an element is said of both.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tapejit.core import dtypes, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr, Var
-from tapejit.loops.nest import CallLibrary, For, If, Let, Stmt
+from tapejit.loops.nest import CallLibrary, Contract, For, If, Let, Stmt
 
 PARTS = 16  # how many threads can share a batch
 BLOCK = 64  # columns that blocked algorithms work on at a time, at the most: scratch memory for them makes large matrices fast
 _LETTERS = {"f32": "s", "f64": "d", "c64": "c", "c128": "z"}
 
-Lead = tuple[Expr, ...]
+Lead = tuple[Expr, ...]  # the index of a matrix in a batch
+Index = tuple[Any, ...]
 
 
 def var(name: str) -> Expr:
@@ -71,11 +75,16 @@ def call(routine: str, dtype: DType, *arguments: Any, info: str = "info") -> Cal
     return _call(f"lapack:{_LETTERS[dtype.short]}{routine}", info, arguments)
 
 
-def gemm(n: Dim, a: Expr, b: Expr, c: Expr, add: bool = False) -> CallLibrary:
-    """c = a b (c += a b), n by n matrices by rows: for BLAS, which has them by columns, c^T = b^T a^T."""
-    one, beta = (expr.as_expr(v, c.dtype) for v in (1.0, float(add)))
-    least = at_least_one(n)
-    return _call(f"blas:{_LETTERS[c.dtype.short]}gemm", "", (b"N", b"N", n, n, n, one, b, least, a, least, beta, c, least))
+def product(x: Any, a: Index, b: Index, c: Index, n: Dim, add: bool = False) -> Stmt:
+    """x[c] = x[a] x[b], or += with `add`: n by n matrices in one buffer."""
+    if x.dtype.is_complex:  # for BLAS, which has matrices by columns, c^T = b^T a^T
+        one, beta = (np.array(v, x.dtype.np).tobytes() for v in (1.0, float(add)))
+        at_a, at_b, at_c = (place(x, (*m, 0, 0)) for m in (a, b, c))
+        arguments = b"N", b"N", n, n, n, one, at_b, n, at_a, n, beta, at_c, n
+        return _call(f"blas:{_LETTERS[x.dtype.short]}gemm", "", arguments)
+    i, j, k = var("i"), var("j"), var("k")
+    store = x.store((*c, i, j), Var(x.dtype, "sum"), "add" if add else "set")
+    return Contract("i", n, "j", n, "k", n, x[(*a, i, k)], x[(*b, k, j)], "sum", (store,))
 
 
 def _call(symbol: str, info: str, arguments: tuple[Any, ...]) -> CallLibrary:
@@ -87,20 +96,41 @@ def at_least_one(d: Dim) -> Dim:
     return max(d, 1) if isinstance(d, int) else sizes.maximum(d, 1)
 
 
-def rows(height: Dim, width: Dim, element: Callable[[Expr, Expr], Stmt]) -> For:
-    """`element(i, j)` for every i < height and j < width."""
-    return For("i", height, "serial", (For("j", width, "vector", (element(var("i"), var("j")),)),))
+def place(x: Any, index: Index) -> Expr:
+    """The memory of `x` from an element on, as an argument of a routine."""
+    return element(x, index, 0)
 
 
-def transposed(to: Any, at_to: Lead, source: Any, at_source: Lead, height: Dim, width: Dim) -> For:
+def element(x: Any, index: Index, part: int) -> Expr:
+    """An element of `x`; of a complex one the real (0) or the imaginary part (1)."""
+    return x.pairs[(*index, part)] if x.dtype.is_complex else x[index]
+
+
+def fill(to: Any, at: Index, height: Dim, width: Dim, value: Callable[[Expr, Expr, int], Expr], combine: str = "set") -> For:
+    """to[at, i, j] = value(i, j, part) for i < height and j < width; `part` is 1 for imaginary parts and else 0."""
+    i, j = var("i"), var("j")
+    if to.dtype.is_complex:
+        stores = tuple(to.pairs.store((*at, i, j, part), value(i, j, part), combine) for part in (0, 1))
+    else:
+        stores = (to.store((*at, i, j), value(i, j, 0), combine),)
+    return For("i", height, "serial", (For("j", width, "vector", stores),))
+
+
+def transposed(to: Any, at_to: Index, source: Any, at_source: Index, height: Dim, width: Dim) -> For:
     """to[i, j] = source[j, i] for i < height, j < width."""
-    return rows(height, width, lambda i, j: to.store((*at_to, i, j), source[(*at_source, j, i)]))
+    return fill(to, at_to, height, width, lambda i, j, part: element(source, (*at_source, j, i), part))
 
 
-def unit(to: Any, at: Lead, n: Dim) -> For:
+def conjugated(x: Any, at: Index) -> For:
+    """x[at] = its complex conjugate."""
+    imaginary = (*at, var("i"), var("j"), 1)
+    negative = x.pairs.store(imaginary, -x.pairs[imaginary])
+    return For("i", x.dims[-2], "serial", (For("j", x.dims[-1], "vector", (negative,)),))
+
+
+def unit(to: Any, at: Index, n: Dim) -> For:
     """The identity matrix."""
-    one, zero = (expr.as_expr(v, to.dtype) for v in (1.0, 0.0))
-    return rows(n, n, lambda i, j: to.store((*at, i, j), expr.select(expr.compare("eq", i, j), one, zero)))
+    return fill(to, at, n, n, lambda i, j, part: expr.select(expr.compare("eq", i, j), expr.as_expr(1.0 - part, to.dtype.real_dtype), 0.0))
 
 
 def unless_empty(d: Dim, then: tuple[Stmt, ...], otherwise: tuple[Stmt, ...] = ()) -> tuple[Stmt, ...]:

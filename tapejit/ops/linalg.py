@@ -72,8 +72,8 @@ def stretched(x: Any) -> Any:
 
 
 def positive_definite(a: Any) -> Any:
-    """a a^T + n * identity: samples that have a Cholesky factor and are far from singular."""
-    return (a @ np.swapaxes(a, -1, -2) + a.shape[-1] * np.eye(a.shape[-1])).astype(a.dtype)
+    """a a^H + n * identity: samples that have a Cholesky factor and are far from singular."""
+    return (a @ np.conj(np.swapaxes(a, -1, -2)) + a.shape[-1] * np.eye(a.shape[-1])).astype(a.dtype)
 
 
 def well_conditioned(a: Any) -> Any:

@@ -68,12 +68,22 @@ class Definition:
         return list(dict.fromkeys([x.buffer for x in self.loads()] + list(self.operands)))
 
 
+def pairs(t: Type) -> Type:
+    """The type of the memory of `t` to a kernel: complex numbers are pairs of real ones."""
+    return Type(t.dtype.real_dtype, (*t.shape, 2)) if t.dtype.kind == "c" else t
+
+
 class Source:
     """An operand as `Op.at` and `Op.kernel` see it: `x[index]` is the element there."""
 
     def __init__(self, name: str, type: Type, seen_through: Definition | None = None) -> None:
         self.name, self.dims, self.dtype = name, type.shape, type.dtype
         self._through = seen_through
+
+    @property
+    def pairs(self) -> Source:
+        """Complex elements as pairs of real ones, along one axis more: so kernels have them (see `pairs`)."""
+        return Source(self.name, pairs(Type(self.dtype, self.dims)))
 
     def __getitem__(self, index: Any) -> Expr:
         index = tuple(expr.as_expr(i) for i in (index if isinstance(index, tuple) else (index,)))
@@ -140,7 +150,7 @@ class Definitions:
     def define(self, node: Node) -> None:
         """Definitions for the results of a node that is no cell, constant or control node."""
         types = [a.type for a in node.args] + [o.type for o in node.outs]
-        native = all(t.dtype.kind != "c" for t in types) and node.op.native(*(a.type for a in node.args), **node.attrs)
+        native = (node.op.pairs or all(t.dtype.kind != "c" for t in types)) and node.op.native(*(a.type for a in node.args), **node.attrs)
         place = str(node.place) if node.place else ""
         if node.op.view and isinstance(node.args[0], Value) and not _same_but_ones(node.args[0].type.shape, node.out.type.shape):
             whole = self.same.get(node.args[0].name, node.args[0].name)

@@ -16,7 +16,7 @@ from tapejit.core.types import Type
 from tapejit.loops import expr
 from tapejit.loops.expr import Const, Expr, Load, Var
 from tapejit.loops.nest import Accumulator, CallLibrary, Contract, Fail, For, If, Kernel, Let, LoopKind, Param, Stmt, Store, Update, While
-from tapejit.schedule.define import Definition, Scalar, Source
+from tapejit.schedule.define import Definition, Scalar, Source, pairs
 from tapejit.schedule.fuse import Before, Leaf, Loop, Made, Product, Tree, leaves
 
 
@@ -355,7 +355,7 @@ def kernel(name: str, body: tuple[Stmt, ...], layout: Layout, places: list[str],
                         in_expr(e)
 
     in_stmts(body)
-    types = {m.name: m.type for m in layout.memory.values()} | {m.name: m.type for m in extra}
+    types = {m.name: pairs(m.type) for m in (*layout.memory.values(), *extra)}
     params = []
     for b in [*read, *(w for w in written if w not in read)]:
         t = types[b]

@@ -335,6 +335,8 @@ def test_gradient_is_the_finite_difference(name, dtype):
     for op, xs, attrs, k in gradient_cases(name, dtype):
         flows = k in op.gradient_operands(len(xs), attrs)
         ws = weights(eager(op, xs, attrs), random)
+        if name in ("eigh", "svd") and dtype.kind == "c":  # the vectors may be turned by any phase, which no gradient knows of
+            ws[1:] = [0 * w for w in ws[1:]]
         try:
             outer, x, g = gradients(op, xs, attrs, k, ws)
         except NotImplementedError:
