@@ -28,7 +28,8 @@ Every op of the tensor IR, by the module of `tapejit/ops` it is in. Written by `
 - **gradient**: `yes`, and the operands that none flows to, counted from 1; `none`: the gradient is None; `error`: LookupError when a gradient
   would have to pass through the op.
 - **kernel**: `at`: one element as an expression, which fuses with others; `kernel`: a loop nest of its own; `host`: the compiled step calls
-  the NumPy function back; `graph`: part of the language, carried out by the schedule. Complex operands always go through the host.
+  the NumPy function back; `graph`: part of the language, carried out by the schedule. Complex operands go
+  through the host but where `Op.pairs` is set.
 """
 
 
