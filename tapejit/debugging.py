@@ -17,6 +17,7 @@ from tapejit.core.types import Type
 from tapejit.explain.numerics import disable_check_numerics, enable_check_numerics
 from tapejit.ir.op import Op, register
 from tapejit.ops import elementwise as e
+from tapejit.ops.batching import leading
 from tapejit.ops.slicing import scalar_of
 from tapejit.output import array_text
 from tapejit.tensor import convert_to_tensor, is_tensor
@@ -34,6 +35,7 @@ class AssertTrue(Op):
     """InvalidArgumentError with `message` and the other operands' values unless every element of the first one holds."""
 
     name = "assert_true"
+    batch = leading
     effect = True
     no_gradient = True
 
@@ -53,6 +55,7 @@ class CheckNumerics(Op):
     """The operand itself; InvalidArgumentError with `message` if it holds NaN or an infinity (`tf.debugging.check_numerics`)."""
 
     name = "check_numerics"
+    batch = leading
     effect = True
 
     def infer(self, x: Type, *, message: str) -> Type:

@@ -18,15 +18,21 @@ from tapejit.core.dtypes import DType, as_dtype
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.function import function
 from tapejit.ir.op import thread
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
+from tapejit.ops.batching import Ragged
+from tapejit.ops.broadcasting import is_one
 from tapejit.ops.joining import concat, stack
 from tapejit.ops.slicing import axis_slice
 from tapejit.record.nesting import assign_after, cell_type, cells_touched, lift, read_before
 from tapejit.tensor import GraphTensor, convert_to_tensor
+from tapejit.vectorized import Assigns, compiled_by, over_slices
 
 __all__ = ["foldl", "foldr", "map_fn", "scan", "vectorized_map"]
+
+compiled_by(function)
 
 Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]  # (state, slices) -> (state, results)
 
@@ -40,8 +46,12 @@ def _rows(elems: Any, what: str) -> tuple[list[Any], Any, Dim]:
     for x in rows:
         if not x.dims:
             raise ValueError(places.with_place(f"tf.{what}: elements in elems must be 1+ dimensional Tensors, not scalars"))
-    count = rows[0].dims[0]
-    for x in rows[1:]:
+    if what == "vectorized_map":  # a first size of 1 goes with any other
+        count = next((x.dims[0] for x in rows if not is_one(x.dims[0])), 1)
+        others = [x for x in rows if not is_one(x.dims[0])]
+    else:
+        count, others = rows[0].dims[0], rows[1:]
+    for x in others:
         if isinstance(x.dims[0], int) and isinstance(count, int) and x.dims[0] != count:
             raise ValueError(places.with_place(f"tf.{what}: the first sizes of elems differ: {count} and {x.dims[0]}"))
         count = x.dims[0] if isinstance(x.dims[0], int) else count
@@ -223,8 +233,32 @@ def map_fn(
 
 
 def vectorized_map(fn: Callable[..., Any], elems: Any, fallback_to_while_loop: bool = True, warn: bool = True) -> Any:
-    """`fn` of every slice of `elems` along the first axis, stacked, whatever it returns."""
-    return _mapped(fn, elems, None, "vectorized_map", None)
+    """`fn` of every slice of `elems` along the first axis, stacked, whatever it returns: computed for all slices at once.
+
+    `fn` is recorded once and may have tapes of its own (`tape.gradient` in it gives gradients per example). A first size of 1 goes with
+    any other. What cannot be done at once (assignments to variables, random draws) goes slice by slice, or with
+    `fallback_to_while_loop=False` is a ValueError. `warn` has no effect.
+    """
+    if not callable(fn):
+        raise TypeError(places.with_place(f"tf.vectorized_map: fn must be callable, got {fn!r}"))
+    rows, tree, count = _rows(elems, "vectorized_map")
+    mapped = [x for x in rows if (isinstance(count, int) and count == 1) or not is_one(x.dims[0])]
+    found: list[Any] = []
+
+    def one(*slices: Any) -> list[Any]:
+        left = iter(slices)
+        leaves, structure = leaves_of(fn(optree.tree_unflatten(tree, [next(left) if any(x is m for m in mapped) else x[0] for x in rows])))
+        found[:] = [structure, [y is None for y in leaves]]
+        return [y for y in leaves if y is not None]
+
+    try:
+        stacked = iter(over_slices(one, mapped, count, "example"))
+    except (Assigns, Ragged) as e:
+        if not fallback_to_while_loop:
+            raise ValueError(places.with_place(f"tf.vectorized_map: {e}, which goes slice by slice only; write tf.map_fn")) from None
+        return _mapped(fn, elems, None, "vectorized_map", None)
+    structure, absent = found
+    return optree.tree_unflatten(structure, [None if a else next(stacked) for a in absent])
 
 
 def _mapped(fn: Callable[..., Any], elems: Any, signature: Any, what: str, like: Any) -> Any:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
-import numpy as np
 import optree
 
 from tapejit.core import dtypes, places, sizes
@@ -23,7 +22,8 @@ from tapejit.ir import structure
 from tapejit.ir.builder import number
 from tapejit.ir.op import Op, thread
 from tapejit.ops import control
-from tapejit.ops.broadcasting import broadcast_to
+from tapejit.ops.batching import Ragged
+from tapejit.ops.broadcasting import broadcast_like
 from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, equal, full, ones_like, zeros_like
 from tapejit.ops.joining import stack
@@ -31,9 +31,10 @@ from tapejit.ops.shapes import reshape, transpose
 from tapejit.record.recorder import SymbolicTensor
 from tapejit.record.source import name_at
 from tapejit.record.sweep import Record, sweep
-from tapejit.tensor import EagerTensor, GraphTensor, Tensor, convert_to_tensor
+from tapejit.tensor import GraphTensor, Tensor, convert_to_tensor
 from tapejit.traced_tape import TracedTape
 from tapejit.variable import Variable
+from tapejit.vectorized import Assigns, over_slices
 
 _log = logging.getLogger("tapejit")
 _UNROLLED = 16  # a traced jacobian of more elements is a loop
@@ -225,7 +226,7 @@ class GradientTape:
         (head,) = self._checked_single(target, "jacobian")
         listed = self._checked(sources, "sources")
         self._leave("jacobian")
-        rows = self._rows(head, listed, sizes.product(head.dims), head.dims)
+        rows = self._rows(head, listed, head.dims, experimental_use_pfor)
         shapes = [(*head.dims, *s.dims) for s in listed]
         found = [None if r is None else reshape(r, shape=shape) for r, shape in zip(rows, shapes, strict=True)]
         if zero:
@@ -266,7 +267,7 @@ class GradientTape:
             )
         self._leave("batch_jacobian")
         inner, shape = head.dims[1:], (*head.dims, *s.dims[1:])
-        (rows,) = self._rows(head, [s], sizes.product(inner), inner)
+        (rows,) = self._rows(head, [s], inner, experimental_use_pfor)
         if rows is None:
             out = _zeros(shape, s)
         else:  # [elements of a slice, batch, ...] -> [batch, elements of a slice, ...]
@@ -274,32 +275,43 @@ class GradientTape:
         self._release()
         return out
 
-    def _rows(self, head: Any, sources: list[Any], count: Dim, dims: tuple[Dim, ...]) -> list[Any]:
-        """The gradients of `count` elements of `head` stacked: [count, *source.dims] for each source, None where unconnected.
+    def _rows(self, head: Any, sources: list[Any], dims: tuple[Dim, ...], at_once: bool) -> list[Any]:
+        """The gradients of the elements along `dims`, the last axes of `head`: [elements, *source.dims] for each source, None where unconnected.
 
-        `dims` are the last axes of `head`, `count` their size; what stands at the same place along the others counts together.
+        What stands at the same place along the other axes counts together. One sweep for all elements, or else one after the other.
         """
-        recorder = thread.recorder
-        if isinstance(count, int) and (recorder is None or isinstance(head, Variable) or count <= _UNROLLED):
-            rows = [self._find([head], [_one_hot(k, head, count, dims)], sources) for k in range(count)]
+        count = sizes.product(dims)
+        eager = thread.recorder is None
+        connected: list[bool] = []
+
+        def row(seed: Any) -> list[Any]:
+            found = (self._swept if eager else self._find)([head], [seed], sources)
+            connected[:] = [g is not None for g in found]
+            return [_dense(g) for g in found if g is not None]
+
+        if at_once and count != 0 and (eager or not isinstance(head, Variable)):
+            try:
+                made = iter(over_slices(row, [_one_hots(head, dims)], count, "element"))
+                return [next(made) if hit else None for hit in connected]
+            except (Assigns, Ragged):
+                pass
+        if isinstance(count, int) and (eager or isinstance(head, Variable) or count <= _UNROLLED):
+            rows = [self._find([head], [_one_hot(k, head, dims)], sources) for k in range(count)]
             if not rows:
                 hits = self._find([head], [None], sources)
                 return [None if hit is None else _zeros((0, *s.dims), s) for hit, s in zip(hits, sources, strict=True)]
             columns = [[row[k] for row in rows] for k in range(len(sources))]
             filled = [[zeros_like(_value(s)) if p is None else _dense(p) for p in parts] for parts, s in zip(columns, sources, strict=True)]
             return [None if all(p is None for p in parts) else stack(*f, axis=0) for parts, f in zip(columns, filled, strict=True)]
-        assert recorder is not None
+        recorder = thread.recorder
         start = GraphTensor(recorder.builder.literal(number(0, dtypes.int64)), recorder)
         with recorder.nested("element") as inside:
             k = GraphTensor(inside.builder.parameter("k", Type(dtypes.int64)), inside)
-            found = self._find([head], [_one_hot(k, head, count, dims)], sources)
-            results = [k + 1, *(_dense(g) for g in found if g is not None)]
+            results = [k + 1, *row(_one_hot(k, head, dims))]
             inside.graph.results = [inside.builder.literal(inside.operand(r)) for r in results]
-        if len(results) == 1:
-            return [None] * len(sources)
         _, *stacked = control.scan(start, body=inside.graph, carried=1, scanned=0, length=count)
         made = iter(stacked)
-        return [None if g is None else next(made) for g in found]
+        return [next(made) if hit else None for hit in connected]
 
     # ------------------------------------------------------------------------------ what they share
     def _use(self, what: str) -> None:
@@ -386,6 +398,10 @@ class GradientTape:
                     places.with_place("this tape recorded nothing of the function being traced: enter it inside the function")
                 )
             return self._traced.gradient(recorder, targets, seeds, sources)
+        return self._swept(targets, seeds, sources)
+
+    def _swept(self, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
+        """The sweep over what this tape recorded eagerly, carried out by whoever carries out ops now."""
         # a variable as a target or source stands for every value it had when it was read on this tape
         expanded: list[Any] = []
         spans: list[tuple[int, int]] = []
@@ -431,16 +447,19 @@ def _zeros(shape: tuple[Dim, ...], like: Any) -> Any:
     return full(shape=shape, value=0, dtype=like.dtype)
 
 
-def _one_hot(k: Any, target: Any, count: Dim, dims: tuple[Dim, ...]) -> Any:
-    """The output gradient that picks element `k` of the last axes `dims`, of size `count`, along all others; `k` an int, or a tensor."""
-    if isinstance(k, int):
-        flat = np.zeros(count, target.dtype.np)  # type: ignore[call-overload, arg-type]
-        flat[k] = 1
-        row: Any = EagerTensor(flat)
-    else:
-        row = cast(equal(iota(size=count, dtype=dtypes.int64), k), dtype=target.dtype)
-    row = reshape(row, shape=dims)
-    return row if dims == target.dims else broadcast_to(row, shape=target.dims)
+def _one_hot(k: Any, target: Any, dims: tuple[Dim, ...]) -> Any:
+    """The output gradient that picks element `k` of the last axes `dims`, along all others; `k` a number or a tensor."""
+    index = iota(size=sizes.product(dims), dtype=dtypes.int64)
+    row = reshape(cast(equal(index, k), dtype=target.dtype), shape=dims)
+    return broadcast_like(row, target.dims)
+
+
+def _one_hots(target: Any, dims: tuple[Dim, ...]) -> Any:
+    """Those of all elements along `dims`: [elements, *target.dims]."""
+    count = sizes.product(dims)
+    index = iota(size=count, dtype=dtypes.int64)
+    rows = cast(equal(reshape(index, shape=(count, 1)), index), dtype=target.dtype)
+    return broadcast_like(reshape(rows, shape=(count, *(1,) * (len(target.dims) - len(dims)), *dims)), (count, *target.dims))
 
 
 def _zeros_asked(unconnected_gradients: Any) -> bool:

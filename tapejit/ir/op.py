@@ -19,8 +19,8 @@ class Op:
     """One operation on tensors.
 
     The class attributes and methods below are the whole of it. `infer` is the law of dtypes and shapes, `eager` the meaning
-    in NumPy, `vjp` the gradient written with ops, `at` the value of one element as a loop expression, `samples` inputs for
-    the laws that every op is tested by.
+    in NumPy, `vjp` the gradient written with ops, `batch` the op on many slices at once, `at` the value of one element as a
+    loop expression, `samples` inputs for the laws that every op is tested by.
     """
 
     name: str = ""
@@ -50,6 +50,12 @@ class Op:
         For several results `g` and `z` are tuples, with None in `g` where a result carries no gradient.
         """
         raise LookupError(f"gradient registry has no entry for: {self.name}")
+
+    def batch(self, slices: Any, operands: tuple[Any, ...], mapped: tuple[bool, ...], **attrs: Any) -> Any:
+        """The op on each of `slices` slices at once: operands flagged in `mapped` have a new axis 0 that runs through the slices, and every
+        result gets it. At least one is flagged. Written with ops; None where there is no rule, and then the op runs slice by slice.
+        """
+        return None
 
     # How a kernel computes the op, in order of preference:
     #   at(index, *operands, **attrs) -> loops.Expr       the value of one element; operands are read as x[index] and have dims, dtype

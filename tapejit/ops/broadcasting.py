@@ -10,7 +10,7 @@ import numpy as np
 from tapejit.core import sizes, types
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
-from tapejit.ir.op import Op, register
+from tapejit.ir.op import OPS, Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 
@@ -60,6 +60,11 @@ class BroadcastTo(Op):
     def at(self, index: tuple[Expr, ...], x: Any, *, shape: tuple[Dim, ...]) -> Expr:
         return x[broadcast_index(index, x.dims)]
 
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, shape: tuple[Dim, ...]) -> Any:
+        (x,) = operands
+        missing = len(shape) - (len(x.dims) - 1)
+        return broadcast_to(OPS["reshape"](x, shape=(slices, *(1,) * missing, *x.dims[1:])) if missing else x, shape=(slices, *shape))
+
     def samples(self, draw: Any) -> Iterator[Any]:
         for small, large in [((), (2, 3)), ((3,), (2, 3)), ((2, 1), (2, 3)), ((1, 4, 1), (2, 3, 4, 5)), ((2, 3), (2, 3)), ((1,), (0,))]:
             yield (draw(small),), {"shape": large}
@@ -90,6 +95,12 @@ class SumTo(Op):
             return x[tuple(inner)]
         body = x[tuple(inner)]
         return expr.Reduce(body.dtype, "add", tuple((f"r{k}", x.dims[k]) for k in axes), body)
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, shape: tuple[Dim, ...]) -> Any:
+        (x,) = operands
+        missing = len(x.dims) - 1 - len(shape)
+        out = sum_to(x, shape=(slices, *(1,) * missing, *shape))
+        return OPS["reshape"](out, shape=(slices, *shape)) if missing else out
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for large, small in [((2, 3), ()), ((2, 3), (3,)), ((2, 3), (2, 1)), ((2, 3, 4), (1, 3, 1)), ((2, 3), (2, 3)), ((0, 2), (2,))]:

@@ -9,9 +9,11 @@ a cell written within leaves as a result that is assigned after it.
     y, ys = scan(*carried, *scanned, *captures, body=, carried=, scanned=, length=) body on each slice of the scanned, slices stacked
     y = call(*operands, body=)                                                      the body
     y = custom_gradient(*results, *inputs, *captures, ...)                          results, whose gradient is the user's
+    ys = vmap(*slices, *captures, body=, mapped=, size=)                            the body on every slice along axis 0, results stacked
 
 Their gradients need graphs to be derived, which the pass at work does: it is the thread's recorder and offers `backward(graph, wanted,
-given)`, `reached(graph, given)`, `copy(graph)`, `inline(graph, operands)` and `dim_of(count)`.
+given)`, `reached(graph, given)`, `copy(graph)`, `inline(graph, operands)` and `dim_of(count)`. On many slices at once they need graphs
+written anew, for which the pass `batch` offers `opened`, `vectorized`, `nested`, `parameter` and `full`.
 """
 
 from __future__ import annotations
@@ -27,11 +29,13 @@ from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.builder import Builder
 from tapejit.ir.graph import Graph, Value
-from tapejit.ir.op import Op, register, thread
+from tapejit.ir.op import OPS, Op, register, thread
 from tapejit.ir.structure import attribute_dims
 from tapejit.loops.expr import Expr
-from tapejit.ops.elementwise import add, zeros_like
+from tapejit.ops.batching import from_front, leading, repeated, to_front
+from tapejit.ops.elementwise import add, cast, full, logical_and, select, zeros_like
 from tapejit.ops.gathering import scatter, segment
+from tapejit.ops.shapes import reshape
 
 
 def _same(what: str, given: tuple[Type, ...] | list[Type], expected: tuple[Type, ...] | list[Type]) -> None:
@@ -71,6 +75,18 @@ class Nesting(Op):
         return iter(())
 
 
+def _harmless(*graphs: Graph) -> bool:
+    """Whether running these graphs where they would not have run changes nothing: they have no effect, cannot fail, and come to an end."""
+    return not any(
+        n.op.effect or type(n.op).failure is not Op.failure or n.op in (OPS.get("host_call"), while_loop) for g in graphs for n in g.walk()
+    )
+
+
+def _per_slice(flag: Any, x: Any) -> Any:
+    """One bool for each slice, to be broadcast against `x`."""
+    return reshape(flag, shape=(*flag.dims, *(1,) * (len(x.dims) - 1)))
+
+
 class Cond(Nesting):
     """The results of `then` if the bool scalar `pred` holds, else those of `otherwise`; both get all captures."""
 
@@ -105,6 +121,19 @@ class Cond(Nesting):
         of = dict(zip(wanted, parts, strict=True))
         return (None, *(of.get(i) for i in range(len(captures))))
 
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, then: Graph, otherwise: Graph) -> Any:
+        """A branch for all slices where the condition is one for all; else both branches, of which every slice takes its own."""
+        at, (pred, *captures) = thread.recorder, operands
+        if not mapped[0]:
+            whole = [True] * len(then.results)
+            branches = [at.vectorized(g, mapped[1:], whole)[0] for g in (then, otherwise)]
+            return cond(pred, *captures, then=branches[0], otherwise=branches[1])
+        if not _harmless(then, otherwise):
+            return None
+        pairs = zip(*(at.opened(at.copy(g), captures, mapped[1:]) for g in (then, otherwise)), strict=True)
+        sides = [(repeated(x, slices, m), repeated(y, slices, n)) for (x, m), (y, n) in pairs]
+        return tuple(select(_per_slice(pred, x), x, y) for x, y in sides)
+
 
 class While(Nesting):
     """Carried values after as many runs of `body` as `test` allows, then how many there were (int64)."""
@@ -131,6 +160,50 @@ class While(Nesting):
         """That of a scan of the number of iterations there were, which is run again to have every iteration's values."""
         attrs = {"body": thread.recorder.copy(body), "carried": carried, "scanned": 0, "length": thread.recorder.dim_of(z[carried])}
         return scan.vjp(_listed(g)[:carried], None, *operands, **attrs)
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, test: Graph, body: Graph, carried: int) -> Any:
+        """One loop for all slices where its condition is one for all; else a loop that goes on while one slice does, the others resting."""
+        at = thread.recorder
+        flags = _carried_flags(at, body, mapped, carried)
+        if not at.vectorized(test, flags)[1][0]:
+            starts = [repeated(x, slices, m or not f) for x, m, f in zip(operands, mapped, flags, strict=True)]
+            inner = at.vectorized(body, flags, flags[:carried])[0]
+            *outs, count = while_loop(*starts, test=at.vectorized(test, flags)[0], body=inner, carried=carried)
+            return (*(repeated(y, slices, f) for y, f in zip(outs, flags, strict=False)), repeated(count, slices))
+        if not _harmless(test, body):
+            return None
+        flags = [True] * carried + list(mapped[carried:])
+        starts = [repeated(x, slices, m or not f) for x, m, f in zip(operands, mapped, flags, strict=True)]
+        ((going, one_for_all),) = at.opened(at.copy(test), starts, flags)
+        going = repeated(going, slices, one_for_all)
+        count = full(shape=(slices,), value=0, dtype=dtypes.int64)
+        named = [("going", Type(dtypes.bool_), True), ("count", Type(dtypes.int64), True)]
+        named += [(p.name, p.type, f) for p, f in zip(body.params, flags, strict=True)]
+        tested, ran = at.nested(test.name), at.nested(body.name)
+        on, *_ = [tested.parameter(*p) for p in named]
+        with tested.at_work():
+            tested.builder.graph.results = [OPS["any"](on, axis=(0,)).value]
+        on, far, *state = [ran.parameter(*p) for p in named]
+        with ran.at_work():
+            new = [repeated(y, slices, m) for y, m in ran.opened(at.copy(body), state, flags)]
+            kept = [select(_per_slice(on, y), y, x) for x, y in zip(state, new, strict=False)]
+            ((again, m),) = ran.opened(at.copy(test), [*kept, *state[carried:]], flags)
+            results = [logical_and(on, repeated(again, slices, m)), far + cast(on, dtype=dtypes.int64), *kept]
+            ran.builder.graph.results = [r.value for r in results]
+        _, count, *outs, _ = while_loop(
+            going, count, *starts, test=tested.builder.graph, body=ran.builder.graph, carried=carried + 2
+        )  # fmt: skip
+        return (*outs, count)
+
+
+def _carried_flags(at: Any, body: Graph, mapped: Any, carried: int) -> list[bool]:
+    """Which operands of a loop have slices once it has run: carried values that come to depend on one get them too."""
+    flags = list(mapped)
+    while True:
+        after = at.vectorized(body, flags)[1][:carried]
+        if not any(a and not f for a, f in zip(after, flags, strict=False)):
+            return flags
+        flags[:carried] = [a or f for a, f in zip(after, flags, strict=False)]
 
 
 class Scan(Nesting):
@@ -215,6 +288,18 @@ class Scan(Nesting):
         of = dict(zip([*back, *to_captures, *to_rows], out, strict=True))
         return tuple(of.get(i) for i in range(len(operands)))
 
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, body: Graph, carried: int, scanned: int, **attrs: Any) -> Any:
+        """One loop that takes a step of every slice at a time."""
+        at = thread.recorder
+        flags = _carried_flags(at, body, mapped, carried)
+        inner = at.vectorized(body, flags, [*flags[:carried], *(True for _ in body.results[carried:])])[0]
+        given = [
+            repeated(x, slices, m or not f) if k < carried else from_front(x, 1) if m and k < carried + scanned else x
+            for k, (x, m, f) in enumerate(zip(operands, mapped, flags, strict=True))
+        ]
+        outs = scan(*given, body=inner, carried=carried, scanned=scanned, **attrs) or ()
+        return tuple(repeated(y, slices, flags[k]) if k < carried else to_front(y, 1) for k, y in enumerate(outs))
+
     def _starts(self, z: Any, operands: tuple[Any, ...], body: Graph, carried: int, **attrs: Any) -> list[Any]:
         """Each carried value at the start of every step, stacked: from results that are just that, else by running forward again."""
         at = {id(r): k for k, r in enumerate(body.results) if k >= carried} if z is not None else {}
@@ -268,6 +353,10 @@ class Call(Nesting):
         of = dict(zip(wanted, parts, strict=True))
         return tuple(of.get(i) for i in range(len(operands)))
 
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, body: Graph) -> Any:
+        at = thread.recorder
+        return tuple(repeated(y, slices, m) for y, m in at.opened(at.copy(body), operands, mapped))
+
 
 class CustomGradient(Nesting):
     """The first `results` operands, with the gradient of the next `inputs` operands given by `backward`.
@@ -298,11 +387,55 @@ class CustomGradient(Nesting):
         of_inputs = [None if i in none else next(parts) for i in range(inputs)]
         return (*(None,) * results, *of_inputs, *(None,) * (len(operands) - results - inputs))
 
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, results: int, **attrs: Any) -> Any:
+        """Derivatives have been taken by then, so the results are all there is to it."""
+        return tuple(repeated(x, slices, m) for x, m in zip(operands[:results], mapped, strict=False))
+
+
+class Vmap(Nesting):
+    """`body(*slices, *captures)` for each of `size` slices along axis 0 of the first `mapped` operands; results are stacked along axis 0.
+
+    The slices do not depend on one another. The pass `batch` writes the body anew for all of them at once.
+    """
+
+    name = "vmap"
+
+    def infer(self, *types: Type, body: Graph, mapped: int, size: Dim) -> tuple[Type, ...]:
+        slices = []
+        for t in types[:mapped]:
+            if not t.rank:
+                raise ValueError("vmap: an operand with slices must have an axis 0, got a scalar")
+            sizes.unify(t.shape[0], size)
+            slices.append(t.with_shape(t.shape[1:]))
+        _same(f"vmap, operands of {body.name}", [*slices, *types[mapped:]], _types(body.params))
+        return tuple(r.type.with_shape((size, *r.type.shape)) for r in body.results)
+
+    def interpret(self, node: Any, env: Any, run: Any) -> Any:
+        attrs = {"body": node.attrs["body"], "carried": 0, "scanned": node.attrs["mapped"], "length": node.attrs["size"]}
+        return scan.interpret(replace(node, attrs=attrs), env, run)
+
+    def vjp(self, g: Any, z: Any, *operands: Any, body: Graph, mapped: int, size: Dim) -> tuple[Any, ...]:
+        """That of the body on every slice; a capture gets the sum over slices."""
+        derive, gs = thread.recorder, _listed(g)
+        given = [i for i, x in enumerate(gs) if x is not None]
+        wanted = derive.reached(body, given)
+        if not wanted:
+            return (None,) * len(operands)
+        step = derive.backward(body, wanted, given)
+        p, count = step.params, len(operands)
+        step = replace(step, params=[*p[:mapped], *p[count:], *p[mapped:count]])
+        parts = vmap(
+            *operands[:mapped], *(gs[i] for i in given), *operands[mapped:], body=step, mapped=mapped + len(given), size=size
+        )  # fmt: skip
+        of = dict(zip(wanted, parts, strict=True))
+        return tuple(d if d is None or i < mapped else OPS["sum"](d, axis=(0,)) for i, d in ((i, of.get(i)) for i in range(count)))
+
 
 class Held(Op):
     """The operand, which is what `cell` held before the node whose nested graph this line is in: a read of the cell, moved out of it."""
 
     name = "held"
+    batch = leading
 
     def infer(self, x: Type, *, cell: str) -> Type:
         return x
@@ -324,6 +457,7 @@ class Overwritten(Op):
     """`new`, written over what a cell held within a nested graph: later reads belong to the cell, so the gradient is that of `held`."""
 
     name = "overwritten"
+    batch = leading
     constant_operands = frozenset({1})
     same_dtype = None
 
@@ -344,5 +478,5 @@ class Overwritten(Op):
         return iter(())
 
 
-cond, while_loop, scan, call, custom_gradient = (register(op) for op in (Cond(), While(), Scan(), Call(), CustomGradient()))
+cond, while_loop, scan, call, custom_gradient, vmap = (register(op) for op in (Cond(), While(), Scan(), Call(), CustomGradient(), Vmap()))
 held, overwritten = register(Held()), register(Overwritten())

@@ -20,6 +20,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import from_front, to_front
 from tapejit.ops.broadcasting import is_one
 from tapejit.ops.elementwise import cast
 from tapejit.ops.matmul import matmul
@@ -86,6 +87,26 @@ def _filters_by_group(w: Any, groups: int) -> Any:
     """[*kernel, channels // groups, filters] as [groups, kernel * channels // groups, filters // groups]."""
     flat = w.reshape(-1, groups, w.shape[-1] // groups)
     return flat.transpose(1, 0, 2)
+
+
+def _more_examples(op: Op, size: Dim, x: Any, w: Any, attrs: dict[str, Any]) -> Any:
+    out = op(reshape(x, shape=(size * x.dims[1], *x.dims[2:])), w, **attrs)
+    return reshape(out, shape=(size, x.dims[1], *out.dims[1:]))
+
+
+def _split(x: Any, axis: int, groups: int) -> Any:
+    """`x` [size, ...] with its new axis between the `groups` of `axis`, counted without it, and their members; merged with the members."""
+    dims = x.dims[1:]
+    parted = reshape(x, shape=(x.dims[0], *dims[:axis], groups, dims[axis] // groups, *dims[axis + 1 :]))
+    return reshape(from_front(parted, axis + 1), shape=(*dims[:axis], x.dims[0] * dims[axis], *dims[axis + 1 :]))
+
+
+def _joined(z: Any, axis: int, size: Dim, groups: int) -> Any:
+    """The result whose `axis` holds, in each of `groups`, `size` slices, as [size, ...]."""
+    dims = z.dims
+    parted = reshape(z, shape=(*dims[:axis], groups, size, dims[axis] // (size * groups), *dims[axis + 1 :]))
+    out = to_front(parted, axis + 1)
+    return reshape(out, shape=(size, *dims[:axis], dims[axis] // size, *dims[axis + 1 :]))
 
 
 class Conv(Op):
@@ -171,6 +192,19 @@ class Conv(Op):
         channel = c if groups == 1 else f // expr.of_dim(w.dims[-1] // groups) * expr.of_dim(w.dims[-2]) + c
         value = x[(index[0], *at, channel)]
         return _summed((*over, *depth), _product(guard(inside, value), w[(*k, c, f)]), value.dtype)
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, **attrs: Any) -> Any:
+        """Slices of the operand are more examples, slices of the filter more filters of each group, slices of both more groups."""
+        x, w = operands
+        groups, last = attrs.get("groups", 1), len(w.dims) - 1 - mapped[1]
+        if mapped == (True, False):
+            return _more_examples(self, slices, x, w, attrs)
+        if mapped == (False, True):
+            return _joined(conv(x, _split(w, last, groups), **attrs), last, slices, groups)
+        if not isinstance(slices, int):
+            return None
+        out = conv(_split(x, last, 1), _split(w, last, 1), **(attrs | {"groups": slices * groups}))
+        return _joined(out, last, slices, 1)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for x, w, attrs in conv_samples():
@@ -265,6 +299,19 @@ class ConvInput(Op):
         weight = w[(*k, c if groups == 1 else c % expr.of_dim(w.dims[-2]), f)]
         return _summed((*over, *depth), _product(guard(exists, value), weight), value.dtype)
 
+    def batch(self, slices: Dim, operands: Any, mapped: Any, **attrs: Any) -> Any:
+        """As those of `conv`; slices of the filter alone are more channels of each group."""
+        g, w = operands
+        groups, last = attrs.get("groups", 1), len(w.dims) - 1 - mapped[1]
+        if mapped == (True, False):
+            return _more_examples(self, slices, g, w, attrs)
+        if mapped == (False, True):
+            return _joined(conv_input(g, _split(w, last - 1, 1), **attrs), last, slices, groups)
+        if not isinstance(slices, int):
+            return None
+        out = conv_input(_split(g, last, 1), _split(w, last, 1), **(attrs | {"groups": slices * groups}))
+        return _joined(out, last, slices, 1)
+
     def samples(self, draw: Any) -> Iterator[Any]:
         for x, w, attrs in conv_samples():
             counts = output_sizes(x[1:-1], **_window(w[:-2], attrs["strides"], attrs.get("padding", "VALID"), attrs.get("dilations", ())))
@@ -356,6 +403,19 @@ class ConvFilter(Op):
         channel = c if groups == 1 else f // expr.of_dim(g.dims[-1] // groups) * expr.of_dim(x.dims[-1] // groups) + c
         value = x[(n, *at, channel)]
         return _summed((("n", x.dims[0]), *over), _product(guard(inside, value), g[(n, *o, f)]), value.dtype)
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, **attrs: Any) -> Any:
+        """Slices of the operand alone are more channels of each group, those of the gradient alone more filters, those of both more groups."""
+        x, g = operands
+        groups, last = attrs.get("groups", 1), len(g.dims) - 1 - mapped[1]
+        if mapped == (True, False):
+            return _joined(conv_filter(_split(x, last, groups), g, **attrs), last - 1, slices, 1)
+        if mapped == (False, True):
+            return _joined(conv_filter(x, _split(g, last, groups), **attrs), last, slices, groups)
+        if not isinstance(slices, int):
+            return None
+        out = conv_filter(_split(x, last, 1), _split(g, last, 1), **(attrs | {"groups": slices * groups}))
+        return _joined(out, last, slices, 1)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for x, w, attrs in conv_samples():

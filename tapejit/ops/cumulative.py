@@ -18,6 +18,7 @@ from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr, Var
 from tapejit.loops.nest import Accumulator, For, Let, Stmt, Update
+from tapejit.ops.batching import along
 from tapejit.ops.elementwise import exp
 
 
@@ -36,6 +37,8 @@ def _computed(dtype: DType) -> DType:
 
 class Cumulative(Op):
     """A running value along `axis`: `step(so far, element...)` for each element in turn, from `neutral`."""
+
+    batch = along("axis")
 
     kinds = "iufc"
     same_dtype = None

@@ -19,6 +19,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import leading
 from tapejit.ops.families import binary, compare, ternary, unary
 
 ANY = "iufc"
@@ -207,6 +208,7 @@ class Cast(Op):
     """Elements converted to `dtype` (`tf.cast`): floats truncate towards zero to integers, complex numbers keep the real part."""
 
     name = "cast"
+    batch = leading
     on_sizes = True
 
     def infer(self, x: Type, *, dtype: DType) -> Type:

@@ -18,6 +18,7 @@ from tapejit.loops import expr
 from tapejit.loops.expr import Expr, Var
 from tapejit.loops.nest import Accumulator, For, Stmt, Update, While
 from tapejit.ops import lapack
+from tapejit.ops.batching import leading
 from tapejit.ops.elementwise import zeros_like
 from tapejit.ops.joining import concat
 from tapejit.ops.linalg import SQUARES, flipped, square, well_conditioned
@@ -114,6 +115,7 @@ class MatrixExponential(Op):
     """The sum over k of a^k / k!. The gradient is a block of the exponential of [[a^T, g], [0, a^T]]."""
 
     name = "expm"
+    batch = leading
     pairs = True
 
     def infer(self, a: Type) -> Type:

@@ -21,6 +21,7 @@ from tapejit.loops import expr
 from tapejit.loops.expr import Expr, Var
 from tapejit.loops.nest import Fail, If, Stmt
 from tapejit.ops import lapack
+from tapejit.ops.batching import leading
 from tapejit.ops.elementwise import cast, equal, ones_like, select, zeros_like
 from tapejit.ops.joining import concat
 from tapejit.ops.linalg import (
@@ -91,6 +92,7 @@ class QR(Op):
 
     name = "qr"
     pairs = True
+    batch = leading
 
     def infer(self, a: Type, *, full_matrices: bool = False) -> tuple[Type, ...]:
         m, n, k = _tall(a, "qr")
@@ -173,6 +175,7 @@ class SVD(Op):
 
     name = "svd"
     pairs = True
+    batch = leading
 
     def infer(self, a: Type, *, full_matrices: bool = False) -> tuple[Type, ...]:
         m, n, k = _tall(a, "svd")
@@ -292,6 +295,7 @@ class SingularValues(Op):
 
     name = "singular_values"
     pairs = True
+    batch = leading
 
     def infer(self, a: Type) -> Type:
         _, _, k = _tall(a, "svd")
@@ -362,6 +366,7 @@ class HermitianEigen(Op):
 
     name = "eigh"
     pairs = True
+    batch = leading
 
     def infer(self, a: Type) -> tuple[Type, ...]:
         square("eigh", a)
@@ -412,6 +417,7 @@ class HermitianEigenvalues(Op):
 
     name = "eigvalsh"
     pairs = True
+    batch = leading
 
     def infer(self, a: Type) -> Type:
         square("eigvalsh", a)

@@ -17,6 +17,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr, scalar
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import aligned
 from tapejit.ops.broadcasting import broadcast_index, unbroadcast
 
 Rule = Callable[..., Any]
@@ -33,6 +34,7 @@ class Elementwise(Op):
     """
 
     same_dtype = None
+    batch = aligned
 
     def __init__(
         self,

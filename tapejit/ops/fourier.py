@@ -14,6 +14,7 @@ from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
+from tapejit.ops.batching import along, leading
 from tapejit.ops.complex import complex_dtype
 from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, conjugate, equal, logical_or, ones_like, select
@@ -24,6 +25,7 @@ class FFT(Op):
     """z[.., k, ..] = sum over n of x[.., n, ..] * exp(-2 pi i k n / N) along each of `axes`; with `inverse` exp(+...) and divided by N."""
 
     name = "fft"
+    batch = along("axes")
 
     def infer(self, x: Type, *, axes: tuple[int, ...], inverse: bool = False) -> Type:
         if x.dtype.kind != "c":
@@ -52,6 +54,7 @@ class RealFFT(Op):
     """The first n // 2 + 1 entries of the transform of n real numbers along the last axis; the others are their conjugates."""
 
     name = "rfft"
+    batch = leading
 
     def infer(self, x: Type) -> Type:
         if x.rank < 1:
@@ -77,6 +80,7 @@ class InverseRealFFT(Op):
     """The `size` real numbers whose `rfft` is x, which has size // 2 + 1 entries along the last axis."""
 
     name = "irfft"
+    batch = leading
 
     def infer(self, x: Type, *, size: Dim) -> Type:
         if x.dtype.kind != "c" or x.rank < 1:

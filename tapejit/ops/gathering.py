@@ -20,6 +20,7 @@ from tapejit.ir.op import Op, register
 from tapejit.loops import expr, nest, scalar
 from tapejit.loops.expr import Expr
 from tapejit.loops.nest import Stmt
+from tapejit.ops.batching import from_front, leading, repeated, to_front
 from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, equal, full, logical_and, not_equal, ones_like, select, zeros_like
 from tapejit.ops.shapes import reshape, transpose
@@ -57,6 +58,7 @@ class InRange(Op):
     """The integer operand itself; InvalidArgumentError unless every element is at least 0 and less than `limit`."""
 
     name = "in_range"
+    batch = leading
     no_gradient = True
 
     def infer(self, x: Type, *, limit: Dim) -> Type:
@@ -94,6 +96,7 @@ class LinearIndex(Op):
     """Index vectors along the last axis as positions in an array of shape `dims`; InvalidArgumentError for one outside of it."""
 
     name = "linear_index"
+    batch = leading
     no_gradient = True
 
     def infer(self, x: Type, *, dims: tuple[Dim, ...]) -> Type:
@@ -218,6 +221,14 @@ class Gather(Op):
         safe = expr.binary("max", expr.binary("min", found, expr.of_dim(x.dims[axis]) - 1), 0)
         return x[(*index[:axis], safe, *index[axis + inner :])]
 
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, axis: int = 0, batch_dims: int = 0) -> Any:
+        x, indices = operands
+        if not batch_dims and mapped == (True, False):
+            return gather(x, indices, axis=axis + 1)
+        if not batch_dims and mapped == (False, True):
+            return to_front(gather(x, indices, axis=axis), axis)
+        return gather(repeated(x, slices, mapped[0]), repeated(indices, slices, mapped[1]), axis=axis + 1, batch_dims=batch_dims + 1)
+
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, indices, axis, batch_dims in [
             ((5,), [0, 4, 4], 0, 0), ((4, 3), [[1, 0], [3, 3]], 0, 0), ((2, 4, 3), [2, 0], 1, 0), ((2, 3), 1, 1, 0), ((2, 4), [[3, 0], [1, 1]], 1, 1),
@@ -267,6 +278,15 @@ def _checked_ids(ids: np.ndarray, size: int) -> np.ndarray:
 
 def _accumulation(dtype: DType) -> DType:
     return dtypes.float32 if dtype.kind == "f" and dtype.bits == 16 else dtype
+
+
+def _apart(ids: Any, size: Dim, count: Dim) -> Any:
+    """Ids into rows of `size` slices of `count` rows each, one slice after the other. Those out of range stay so: below 0, or too large."""
+    ids = cast(ids, dtype=int64)
+    limit = scalar_of(count, int64)
+    start = reshape(iota(size=size, dtype=int64) * limit, shape=(size, *(1,) * (len(ids.dims) - 1)))
+    beyond = cast(ids >= limit, dtype=int64) * scalar_of(size * count, int64)
+    return select(ids < 0, ids, ids + start + beyond)
 
 
 class Segment(Op):
@@ -347,6 +367,14 @@ class Segment(Op):
         start = loops("z", outs[0].dims, lambda index: (target.store(index, first),), "parallel", "vector")
         steps = _accumulate(target, rows, ids, rank, size, combine)
         return (*start, *steps, *_narrowed(outs[0], work))
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, **attrs: Any) -> Any:
+        rows, ids = operands
+        count = attrs.pop("size")
+        if not mapped[1]:  # the new axis is one more of a row
+            return to_front(segment(from_front(rows, len(ids.dims)), ids, size=count, **attrs), 1)
+        out = segment(repeated(rows, slices, mapped[0]), _apart(ids, slices, count), size=slices * count, **attrs)
+        return reshape(out, shape=(slices, count, *out.dims[1:]))
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, ids, size in [
@@ -461,6 +489,12 @@ class Scatter(Op):
         if work or x.name != outs[0].name:  # otherwise it is written over the operand
             start = loops("z", x.dims, lambda index: (target.store(index, expr.cast(x[index], target.dtype)),), "parallel", "vector")
         return (*start, *_accumulate(target, rows, ids, len(ids.dims), x.dims[0], combine), *_narrowed(outs[0], work))
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, combine: str = "set") -> Any:
+        x, ids, rows = (repeated(v, slices, m) for v, m in zip(operands, mapped, strict=True))
+        count, tail = x.dims[1], x.dims[2:]
+        out = scatter(reshape(x, shape=(slices * count, *tail)), _apart(ids, slices, count), rows, combine=combine)
+        return reshape(out, shape=x.dims)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, ids in [((4,), [0, 2, 3]), ((3, 2), [2, 0]), ((2, 3), [[0, 1]]), ((3,), 1), ((3,), [-1, 2]), ((2, 2), [])]:

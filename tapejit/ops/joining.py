@@ -13,6 +13,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import along
 from tapejit.ops.shapes import reshape
 from tapejit.ops.slicing import axis_slice, slice_
 
@@ -21,6 +22,7 @@ class Concat(Op):
     """The operands one after the other along `axis`; all other sizes agree (`tf.concat`)."""
 
     name = "concat"
+    batch = along("axis")
     same_dtype = None
     on_sizes = True
 

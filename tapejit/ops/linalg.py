@@ -21,6 +21,7 @@ from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 from tapejit.loops.nest import Accumulator, Fail, For, If, Let, Stmt, Update
+from tapejit.ops.batching import aligned, leading
 from tapejit.ops.broadcasting import broadcast_index, unbroadcast
 from tapejit.ops.elementwise import conjugate
 from tapejit.ops.matmul import matmul
@@ -176,6 +177,7 @@ class Triangle(Op):
     """The lower (or upper) triangle of the last two axes, with the diagonal times `diagonal`; the rest is 0. Its own transpose."""
 
     name = "triangle"
+    batch = leading
 
     def infer(self, x: Type, *, lower: bool = True, diagonal: float = 1.0) -> Type:
         if x.rank < 2 or x.dtype.kind not in "fc":
@@ -210,6 +212,7 @@ class Cholesky(Op):
     """The lower triangular L with L L^H = a; only the lower triangle of `a` is read. A matrix that is not positive definite gives NaN."""
 
     name = "cholesky"
+    batch = leading
 
     def infer(self, a: Type) -> Type:
         square("cholesky", a)
@@ -288,6 +291,7 @@ class TriangularSolve(Op):
     """
 
     name = "triangular_solve"
+    batch = aligned
     same_dtype = None
 
     def infer(self, a: Type, b: Type, *, lower: bool = True, adjoint: bool = False) -> Type:
@@ -364,6 +368,7 @@ class Solve(Op):
     """The x with a x = b (a^H x = b with `adjoint`); batch axes broadcast. InvalidArgumentError where `a` is singular."""
 
     name = "solve"
+    batch = aligned
     same_dtype = None
 
     def infer(self, a: Type, b: Type, *, adjoint: bool = False) -> Type:
@@ -427,6 +432,7 @@ class Inverse(Op):
     """The inverse of each matrix. InvalidArgumentError for a singular one."""
 
     name = "inv"
+    batch = leading
 
     def infer(self, a: Type) -> Type:
         square("inv", a)
@@ -479,6 +485,7 @@ class Determinant(Op):
     """The determinant of each matrix; 1 for a matrix of size 0."""
 
     name = "det"
+    batch = leading
 
     def infer(self, a: Type) -> Type:
         square("det", a)
@@ -524,6 +531,7 @@ class SignedLogDeterminant(Op):
     """The sign of the determinant of each matrix and the logarithm of its absolute value; 0 and -inf for a singular one."""
 
     name = "slogdet"
+    batch = leading
 
     def infer(self, a: Type) -> tuple[Type, ...]:
         square("slogdet", a)

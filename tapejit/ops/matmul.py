@@ -13,7 +13,9 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import aligned
 from tapejit.ops.broadcasting import broadcast_index, unbroadcast
+from tapejit.ops.shapes import reshape
 
 
 def _flipped(shape: tuple[Dim, ...], flip: bool) -> tuple[Dim, ...]:
@@ -74,6 +76,13 @@ class MatMul(Op):
             a, b = expr.cast(a, expr.dtypes.float32), expr.cast(b, expr.dtypes.float32)
         depth = _flipped(x.dims, transpose_a)[-1]
         return expr.cast(expr.Reduce(a.dtype, "add", (("k", depth),), a * b), dtype)
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, transpose_a: bool = False, transpose_b: bool = False) -> Any:
+        x, y = operands
+        if mapped == (True, False) and len(x.dims) == 3 and len(y.dims) == 2 and not transpose_a:  # all rows in one product
+            out = matmul(reshape(x, shape=(slices * x.dims[1], x.dims[2])), y, transpose_b=transpose_b)
+            return reshape(out, shape=(slices, x.dims[1], out.dims[1]))
+        return aligned(self, slices, operands, mapped, transpose_a=transpose_a, transpose_b=transpose_b)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for a, b in [

@@ -12,6 +12,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import padded
 from tapejit.ops.slicing import axis_slice, embed, require_at_most, reversed_along
 
 
@@ -19,6 +20,7 @@ class MirrorPad(Op):
     """Axis k continued by `before[k]` and `after[k]` elements of its mirror image; with `symmetric` the edge itself is repeated (`tf.pad`)."""
 
     name = "mirror_pad"
+    batch = padded(before=0, after=0)
 
     def infer(self, x: Type, *, before: tuple[Dim, ...], after: tuple[Dim, ...], symmetric: bool) -> Type:
         if not len(before) == len(after) == x.rank:

@@ -17,6 +17,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import leading
 from tapejit.ops.slicing import number
 
 
@@ -29,6 +30,7 @@ class Pick(Op):
     """z[..] = x[.., index[..]]: one element of each row. The indices are in range."""
 
     name = "pick"
+    batch = leading
     constant_operands = frozenset({1})
 
     def infer(self, x: Type, index: Type) -> Type:
@@ -61,6 +63,7 @@ class Place(Op):
     """z[.., index[..]] = x[..] in rows of `depth` elements that are 0 elsewhere. The indices are in range."""
 
     name = "place"
+    batch = leading
     constant_operands = frozenset({1})
 
     def infer(self, x: Type, index: Type, *, depth: Dim) -> Type:

@@ -17,6 +17,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import folded
 from tapejit.ops.windows import axes, guard, output_sizes, padded, pads, places, seen, seen_by, window_samples
 
 
@@ -41,6 +42,7 @@ class MaxPool(Op):
     """The largest element of each window; padding never wins. The gradient goes to the first of several largest (row-major)."""
 
     name = "max_pool"
+    batch = folded
 
     def infer(self, x: Type, **window: Any) -> Type:
         if x.dtype.kind not in "iuf":
@@ -80,6 +82,7 @@ class PoolWhere(Op):
     """
 
     name = "pool_where"
+    batch = folded
     no_gradient = True
     same_dtype = None
 
@@ -118,6 +121,7 @@ class PoolTake(Op):
     """z[n, *o, c] = the element of `x` at place where[n, *o, c] of the window o, 0 for a place outside."""
 
     name = "pool_take"
+    batch = folded
     constant_operands = frozenset({1})
 
     def infer(self, x: Type, where: Type, **window: Any) -> Type:
@@ -154,6 +158,7 @@ class PoolPut(Op):
     """The transpose of `pool_take`: an array [batch, *size, channels] with each g[n, *o, c] added at its place."""
 
     name = "pool_put"
+    batch = folded
     constant_operands = frozenset({1})
 
     def infer(self, g: Type, where: Type, *, size: tuple[Dim, ...], **window: Any) -> Type:
@@ -194,6 +199,7 @@ class WindowSum(Op):
     """The sum of each window; padding counts as zero."""
 
     name = "window_sum"
+    batch = folded
 
     def infer(self, x: Type, **window: Any) -> Type:
         if x.dtype.kind not in "iuf":
@@ -226,6 +232,7 @@ class WindowSpread(Op):
     """The transpose of `window_sum`: at each element of [batch, *size, channels] the sum of g over the windows that see it."""
 
     name = "window_spread"
+    batch = folded
 
     def infer(self, g: Type, *, size: tuple[Dim, ...], **window: Any) -> Type:
         return g.with_shape((g.shape[0], *size, g.shape[-1]))

@@ -23,6 +23,7 @@ from tapejit.ir.structure import dim
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 from tapejit.loops.nest import Accumulator, For, If, Let, Stmt, Update
+from tapejit.ops.batching import along
 from tapejit.ops.broadcasting import broadcast_like, elements
 from tapejit.ops.cumulative import cumprod, over
 from tapejit.ops.elementwise import cast, equal
@@ -53,6 +54,8 @@ _ON_SIZES = {"add": np.add, "mul": np.multiply}
 
 class Reduction(Op):
     """One value per slice along `axis`. An empty slice gives the neutral element."""
+
+    batch = along("axis")
 
     def __init__(self, name: str, combine: str, numpy: Callable[..., Any], kinds: str) -> None:
         self.name, self.combine, self.numpy, self.kinds = name, combine, numpy, kinds
@@ -213,6 +216,8 @@ all_ = register(Reduction("all", "and", lambda x, axis, keepdims: np.all(x, axis
 
 class ArgExtreme(Op):
     """The index along `axis` of the largest (`argmax`) or smallest (`argmin`) element, the first of equals; NaN counts as beyond all."""
+
+    batch = along("axis")
 
     no_gradient = True
 

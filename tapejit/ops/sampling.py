@@ -27,6 +27,7 @@ from tapejit.ir.op import Op, register
 from tapejit.loops import expr, scalar
 from tapejit.loops.expr import Call, Const, Expr, Var
 from tapejit.loops.nest import Accumulator, For, If, Let, Stmt, Update, While
+from tapejit.ops.batching import aligned
 from tapejit.ops.broadcasting import broadcast_index, stretches, unbroadcast
 from tapejit.ops.random import STATE, block_words, joined, joined_expr, state_lets
 from tapejit.ops.shapes import unravel
@@ -257,6 +258,7 @@ class RandomGammaSlope(Op):
     """
 
     name = "random_gamma_slope"
+    batch = aligned
     same_dtype = (0, 1)
     constant_operands = frozenset()
     ways = (

@@ -14,6 +14,7 @@ from tapejit.ir.op import Op, register
 from tapejit.loops import expr, nest
 from tapejit.loops.expr import Expr
 from tapejit.loops.nest import Stmt
+from tapejit.ops.batching import Ragged
 from tapejit.ops.elementwise import cast
 from tapejit.ops.gathering import gather, loops
 from tapejit.ops.reductions import sum_
@@ -52,6 +53,9 @@ class Nonzero(Op):
             return (nest.If(x[index], (room, *rows, nest.Update("to", "add", expr.as_expr(1)))),)
 
         return (nest.Accumulator("to", expr.as_expr(0)), *loops("i", x.dims, body))
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, **attrs: Any) -> Any:
+        raise Ragged("how many elements hold differs from slice to slice; write tf.where(mask, x, 0) of the whole, or tf.map_fn")
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for mask in ([True, False, True], [[True, False], [True, True]], [False], True, np.zeros((0, 2), bool)):

@@ -63,6 +63,9 @@ class Reshape(Op):
             return x[tuple(expr.as_expr(0) if isinstance(d, int) and d == 1 else next(left) for d in x.dims)]
         return x[unravel(row_major(index, shape), x.dims)]
 
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, shape: tuple[Dim, ...]) -> Any:
+        return reshape(operands[0], shape=(slices, *shape))
+
     def samples(self, draw: Any) -> Iterator[Any]:
         for a, b in [
             ((2, 6), (3, 4)),
@@ -95,6 +98,9 @@ class Transpose(Op):
 
     def at(self, index: tuple[Expr, ...], x: Any, *, perm: tuple[int, ...]) -> Expr:
         return x[tuple(index[perm.index(k)] for k in range(len(perm)))]
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, perm: tuple[int, ...]) -> Any:
+        return transpose(operands[0], perm=(0, *(p + 1 for p in perm)))
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, perm in [((2, 3), (1, 0)), ((2, 3, 4), (2, 0, 1)), ((5,), (0,)), ((), ()), ((1, 3, 1), (2, 1, 0)), ((0, 2), (1, 0))]:
@@ -131,6 +137,9 @@ class Tile(Op):
             tuple(i if isinstance(m, int) and m == 1 else i % expr.of_dim(d) for i, m, d in zip(index, multiples, x.dims, strict=True))
         ]
 
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, multiples: tuple[Dim, ...]) -> Any:
+        return tile(operands[0], multiples=(1, *multiples))
+
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, multiples in [((2, 3), (2, 1)), ((3,), (3,)), ((), ()), ((1, 2), (2, 2)), ((2,), (0,)), ((0, 2), (2, 1))]:
             yield (draw(shape, kinds="biuf"),), {"multiples": multiples}
@@ -153,6 +162,9 @@ class Identity(Op):
 
     def at(self, index: tuple[Expr, ...], x: Any) -> Expr:
         return x[index]
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any) -> Any:
+        return identity(operands[0])
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in ((2, 3), (), (0,)):
@@ -185,6 +197,9 @@ class EnsureShape(Op):
 
     def at(self, index: tuple[Expr, ...], x: Any, *, shape: tuple[Dim, ...]) -> Expr:
         return x[index]
+
+    def batch(self, slices: Dim, operands: Any, mapped: Any, *, shape: tuple[Dim, ...]) -> Any:
+        return ensure_shape(operands[0], shape=(slices, *shape))
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in ((2, 3), (), (0,)):

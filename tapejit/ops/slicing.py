@@ -18,6 +18,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import padded
 from tapejit.ops.creation import shape_vector
 from tapejit.ops.shapes import reshape
 
@@ -165,6 +166,16 @@ class Slice(Op):
         inner = [expr.as_expr(0) if k in drop else next(left) for k in range(len(begin))]
         return x[tuple(i * expr.of_dim(t) + expr.of_dim(b) for i, b, t in zip(inner, begin, stride, strict=True))]
 
+    def batch(
+        self,
+        slices: Dim,
+        operands: Any,
+        mapped: Any,
+        **attrs: Any,
+    ) -> Any:
+        whole = {"begin": (0, *attrs["begin"]), "size": (slices, *attrs["size"]), "stride": (1, *attrs["stride"])}
+        return slice_(operands[0], drop=tuple(k + 1 for k in attrs.get("drop", ())), **whole)
+
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, begin, size, stride, drop in [
             ((5,), (1,), (3,), (1,), ()), ((5,), (4,), (3,), (-2,), ()), ((3, 4), (0, 3), (3, 1), (1, 1), (1,)), ((3, 4), (2, 1), (1, 1), (1, 1), (0, 1)),
@@ -177,6 +188,7 @@ class Embed(Op):
     """`z[begin + i * stride, ...] = x[i, ...]` in an array of `shape` that is `value` elsewhere: constant padding, and what undoes `slice`."""
 
     name = "embed"
+    batch = padded(begin=0, shape="slices", stride=1)
 
     def infer(self, x: Type, *, begin: tuple[Dim, ...], shape: tuple[Dim, ...], stride: tuple[Dim, ...], value: Any = 0) -> Type:
         if not len(begin) == len(shape) == len(stride) == x.rank:
@@ -230,6 +242,7 @@ class Roll(Op):
     """`z[i] = x[(i - shift) mod n]` along each axis; `shift` has an entry per axis (`tf.roll`)."""
 
     name = "roll"
+    batch = padded(shift=0)
 
     def infer(self, x: Type, *, shift: tuple[Dim, ...]) -> Type:
         if len(shift) != x.rank:

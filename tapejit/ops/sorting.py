@@ -19,6 +19,7 @@ from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 from tapejit.loops.nest import Accumulator, If, Let, Stmt, Update, While
+from tapejit.ops.batching import leading
 from tapejit.ops.gathering import loops
 
 int64, bool_ = dtypes.int64, dtypes.bool_
@@ -93,6 +94,7 @@ class ArgSort(Op):
     """The positions that put the last axis in ascending or descending order, equal elements in the order they have."""
 
     name = "argsort"
+    batch = leading
     no_gradient = True
 
     def infer(self, x: Type, *, descending: bool = False, dtype: DType = dtypes.int32) -> Type:
@@ -181,6 +183,7 @@ class SearchSorted(Op):
     """
 
     name = "search_sorted"
+    batch = leading
     no_gradient = True
     same_dtype = None
 

@@ -19,6 +19,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import folded
 
 Padding = str | tuple[tuple[Dim, Dim], ...]
 
@@ -209,6 +210,7 @@ class Patches(Op):
     """z[n, *o, *k, c] = x[n, *(o * stride + k * dilation - before), c], zero outside (im2col)."""
 
     name = "patches"
+    batch = folded
 
     def infer(self, x: Type, *, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...], padding: Padding) -> Type:
         return x.with_shape((x.shape[0], *output_sizes(x.shape[1:-1], kernel, strides, dilations, padding), *kernel, x.shape[-1]))
@@ -245,6 +247,7 @@ class Fold(Op):
     """The transpose of `patches`: every element of [batch, *size, channels] is the sum of its copies in the windows (col2im)."""
 
     name = "fold"
+    batch = folded
 
     def infer(
         self,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from tapejit.ir.graph import Graph
 from tapejit.ir.verifier import verify
+from tapejit.passes.batch import batch
 from tapejit.passes.decompose import decompose
 from tapejit.passes.differentiate import differentiate
 from tapejit.passes.inline import inline
@@ -18,7 +19,7 @@ from tapejit.passes.simplify import simplify
 Pass = Callable[[Graph], Graph]
 Watch = Callable[[str, Graph, Graph], None]
 
-PIPELINE: tuple[Pass, ...] = (differentiate, inline, simplify, prune, decompose)
+PIPELINE: tuple[Pass, ...] = (differentiate, batch, inline, simplify, prune, decompose)
 
 
 def silent(name: str, before: Graph, after: Graph) -> None:

@@ -9,6 +9,7 @@ from tapejit.core.sizes import Dim, named
 from tapejit.core.types import Type
 from tapejit.ir.builder import Builder
 from tapejit.ir.op import Op, register
+from tapejit.ops.batching import Ragged
 from tapejit.record.recorder import SymbolicTensor
 
 
@@ -30,6 +31,9 @@ class SizeOf(Op):
 
     def eager(self, x: Any) -> Any:
         return x.astype("int64")
+
+    def batch(self, slices: Any, operands: Any, mapped: Any) -> Any:
+        raise Ragged("a size that differs from slice to slice")
 
 
 size_of = register(SizeOf())
