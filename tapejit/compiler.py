@@ -29,7 +29,7 @@ from tapejit.core.types import Type
 from tapejit.ir import printer
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import OPS
-from tapejit.runtime import cache, host, load, threads
+from tapejit.runtime import cache, host, interrupt, load, threads
 from tapejit.runtime.launcher import launcher
 from tapejit.runtime.plan import Argument, Cell, Plan, Result
 from tapejit.schedule.record import CellPlan, HostWork
@@ -103,7 +103,7 @@ def compile(graph: Graph, timing: Timing | None = None, checks: bool = False) ->
         planned = schedule.plan(optimized, target)
         timing.schedule = time.perf_counter() - started
         started = time.perf_counter()
-        source = llvm.module(planned.program, target, pool=target.threads > 1)
+        source = llvm.module(planned.program, target, pool=target.threads > 1, polls=interrupt.available())
         timing.codegen = time.perf_counter() - started
         started = time.perf_counter()
         code = native.object_code(source.text, target.cpu, target.features)
@@ -142,9 +142,8 @@ class Compiled:
 
     def __init__(self, record: Record, code: bytes) -> None:
         self.record = record
-        self.module = load.Module(
-            code, record.symbols, {threads.SYMBOL: threads.parallel_for()} if threads.SYMBOL in record.symbols else None
-        )
+        ours = {threads.SYMBOL: threads.parallel_for, interrupt.SYMBOL: interrupt.poll}
+        self.module = load.Module(code, record.symbols, {s: address() for s, address in ours.items() if s in record.symbols})
         self.address = self.module.address(record.entry)
         self._raised = threading.local()
         self._callback = _CALLBACK(self._host_call) if record.host else None

@@ -17,12 +17,13 @@ from tapejit.loops.nest import Kernel
 from tapejit.loops.program import Branch, Launch, Program, Repeat, Step
 
 
-def module(program: Program, target: Target, pool: bool = False) -> Source:
+def module(program: Program, target: Target, pool: bool = False, polls: bool = False) -> Source:
     """The program's native step for `target`. NotImplementedError names what has no native code.
 
     With `pool`, kernels that are one parallel loop are handed to `int64 tapejit_parallel_for(chunk, context, n, grain)`, which must
     call `int64 chunk(context, lo, hi)` for parts of 0..n (of `grain` or more, from any thread) and return the first status that is
-    not 0; otherwise they run in the calling thread.
+    not 0; otherwise they run in the calling thread. With `polls`, loops of steps call `int64 tapejit_poll(int64 state[3])` every now and
+    then, which must return how many iterations to run till the next call, or 0 to end the step with status -2.
     """
     if target.kind != "cpu":
         raise NotImplementedError(f"LLVM code for a target of kind {target.kind!r}; expected 'cpu'")
@@ -32,7 +33,7 @@ def module(program: Program, target: Target, pool: bool = False) -> Source:
         print_kernel(text, kernel, target, _promises(program, kernel, launches))
     entry = symbol(program.name)
     host = Function(text, f"define i64 @{entry}(ptr nofree noundef %table) #0")
-    HostPrinter(text, host, program, pool).write()
+    HostPrinter(text, host, program, pool, polls).write()
     text.functions[entry] = host.text()
     wide = f' "prefer-vector-width"="{target.vector_bits}"' if target.vector_bits >= 256 else ""
     ll = text.text(f"; {program.name}: {', '.join(program.table)}", f"attributes #0 = {{ nounwind{wide} }}")

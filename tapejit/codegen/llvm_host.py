@@ -1,13 +1,14 @@
 """The host function: what runs the kernels of a program in order, as LLVM instructions.
 
 In: a `Program`; out: the function `i64 step(ptr table)`. It reads addresses and sizes from the table, runs the steps, and on
-the first non-zero status frees what it has allocated and returns that status: 1 + the node that failed, or -1 for no memory.
+the first non-zero status frees what it has allocated and returns that status: 1 + the node that failed, -1 for no memory, or -2 where
+`tapejit_poll`, which loops call every now and then if asked to, says that the step is to end.
 Heap buffers handed over by `Deliver` belong to the caller even if a later step fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tapejit.codegen.llvm_kernel import can_fail, function_name, parallel_loop
 from tapejit.codegen.llvm_scalar import Scalars
@@ -35,7 +36,8 @@ from tapejit.loops.program import (
 from tapejit.loops.walk import inside
 
 INDEX = dtypes.int64
-NO_MEMORY = -1
+NO_MEMORY, INTERRUPTED = -1, -2
+POLL = "tapejit_poll"  # how many iterations to run till the next call; 0 to end the step
 GRAIN_WORK = 16384  # elements' worth of work below which a chunk of a parallel loop is not worth a thread
 LIBRARY_WORK = 4096  # elements' worth of work that a routine of a library does at the least
 
@@ -43,9 +45,9 @@ LIBRARY_WORK = 4096  # elements' worth of work that a routine of a library does 
 class HostPrinter(Scalars):
     """Writes the host function."""
 
-    def __init__(self, module: Module, out: Function, program: Program, pool: bool) -> None:
+    def __init__(self, module: Module, out: Function, program: Program, pool: bool, polls: bool) -> None:
         super().__init__(module, out)
-        self.program, self.pool = program, pool
+        self.program, self.pool, self.polls = program, pool, polls
         self.slots = {name: k for k, name in enumerate(program.table)}
         if len(self.slots) != len(program.table):
             twice = sorted({n for n in program.table if program.table.count(n) > 1})
@@ -66,6 +68,7 @@ class HostPrinter(Scalars):
                 out.do(f"store ptr null, ptr {self.heap[b.name]}")
             elif b.home != "arena":
                 self.addresses[b.name] = out.let(f"load ptr, ptr {self._slot(b.name)}, align 8", symbol(b.name))
+        self._begin_polls()
         if "arena" in self.slots:
             self.addresses[""] = out.let(f"load ptr, ptr {self._slot('arena')}, align 8", "arena")
         for b in self.program.buffers.values():
@@ -204,6 +207,7 @@ class HostPrinter(Scalars):
                 self.steps(test)
                 out.branch(self._truth(condition), inside, end)
                 out.label(inside)
+                self._poll()
                 self._scope(body)
                 out.jump(head)
                 out.label(end)
@@ -212,6 +216,31 @@ class HostPrinter(Scalars):
                 self._host_call(s)
             case _:
                 raise NotImplementedError(f"native code for the step {type(s).__name__}")
+
+    def _begin_polls(self) -> None:
+        """Loops count their iterations down; at 0 they call `tapejit_poll`."""
+        self.polls = self.polls and any(isinstance(s, Repeat) for s in _all_steps(self.program.steps))
+        if self.polls:
+            self.countdown, self.poll_state = self.out.local("i64", "countdown"), self.out.local("[3 x i64]", "polls", align=8)
+            self.out.do(f"store i64 1, ptr {self.countdown}")
+            self.out.do(f"store [3 x i64] zeroinitializer, ptr {self.poll_state}")
+
+    def _poll(self) -> None:
+        """One iteration less to go till the next call."""
+        if not self.polls:
+            return
+        out = self.out
+        left = out.let(f"sub i64 {out.let(f'load i64, ptr {self.countdown}', 'count')}, 1", "left")
+        out.do(f"store i64 {left}, ptr {self.countdown}")
+        due, go = out.fresh("due"), out.fresh("go")
+        out.branch(out.let(f"icmp eq i64 {left}, 0", "zero"), due, go)
+        out.label(due)
+        poll = self.module.external(POLL, "i64", ["ptr"], "cold nounwind")
+        count = out.let(f"call i64 {poll}(ptr {self.poll_state})", "count")
+        out.do(f"store i64 {count}, ptr {self.countdown}")
+        self._fail_if(out.let(f"icmp eq i64 {count}, 0", "unwanted"), str(INTERRUPTED))
+        out.jump(go)
+        out.label(go)
 
     def _truth(self, buffer: str) -> str:
         return self.out.let(f"icmp ne i8 {self.out.let(f'load i8, ptr {self.address(buffer)}', 'byte')}, 0", "truth")
@@ -291,6 +320,15 @@ class HostPrinter(Scalars):
         callback = out.let(f"load ptr, ptr {self._slot('callback')}", "callback")
         status = out.let(f"call i64 {callback}(i64 {s.index}, ptr {addresses}, ptr {dims})", "status")
         self._fail_if(out.let(f"icmp ne i64 {status}, 0", "bad"), str(s.node + 1))
+
+
+def _all_steps(steps: Iterable[Step]) -> Iterator[Step]:
+    for s in steps:
+        yield s
+        if isinstance(s, Branch):
+            yield from _all_steps((*s.then, *s.otherwise))
+        elif isinstance(s, Repeat):
+            yield from _all_steps((*s.test, *s.body))
 
 
 def inner_work(kernel: Kernel) -> list[Dim]:

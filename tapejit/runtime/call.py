@@ -31,7 +31,10 @@ def plain(address: int, *, release_gil: bool = True) -> Callable[[np.ndarray], i
     def call(table: np.ndarray) -> int:
         if table.dtype != np.int64 or not table.flags.c_contiguous:
             raise TypeError(f"the table of a step is a contiguous int64 array, not {table.dtype} with strides {table.strides}")
-        return native(table.ctypes.data)
+        try:
+            return native(table.ctypes.data)
+        except SystemError as e:  # a signal's handler raised meanwhile, and the step has ended (see `poll`)
+            raise e.__cause__ or e from None
 
     return call
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tapejit.runtime import layout as at
 from tapejit.runtime.native import address, c, call, copy, i32, i64, stack, static, u32
+from tapejit.runtime.poll import INTERRUPTED
 
 POOL = static(2048)  # POOL_BUCKETS pairs: bytes of a block, first free block (which begins with the address of the next)
 POOLED = static(8)  # bytes that lie there
@@ -114,6 +115,8 @@ def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
             copy(i64[plan + at.ERROR], i64[table + i64[plan + at.ERROR_SLOT]], at.ERROR_BYTES)
         _drop_delivered(plan, table)
         _give_up(plan, held, made)
+        if status == INTERRUPTED:  # with the exception set
+            return 0
         return _report(plan, status)
     if not _wrap(plan, held, made, table):
         _give_up(plan, held, made)
