@@ -295,7 +295,7 @@ class NestPrinter(Scalars):
             case Contract():
                 self.contract(s)
             case CallLibrary():
-                self._library(s)
+                self._call_library(s)
             case Fail():
                 self._fail(s)
             case _:
@@ -354,7 +354,7 @@ class NestPrinter(Scalars):
         self.out.jump(head)
         self.out.label(end)
 
-    def _library(self, s: CallLibrary) -> None:
+    def _call_library(self, s: CallLibrary) -> None:
         if self.lanes > 1:
             raise Unvectorisable("a call of a library")
         operands = [f"ptr {self.module.constant(a)}" if isinstance(a, bytes) else self._by_address(a) for a in s.arguments]
@@ -468,7 +468,7 @@ def weight(e: Expr) -> int:
     """About how many instructions an expression takes."""
     own = 0
     if isinstance(e, Call):
-        own = 20 if (e.fn, "f32") in DEFINITIONS else 1
+        own = 20 if (e.fn, "f32") in DEFINITIONS or scalar.FUNCTIONS[e.fn].routine else 1
     elif isinstance(e, Load):
         return 1
     return own + sum(map(weight, e.args)) if isinstance(e, Call) else own

@@ -11,6 +11,7 @@ from tapejit.codegen.llvm_text import Function, Module, Value, literal, register
 from tapejit.core import dtypes
 from tapejit.core.dtypes import DType
 from tapejit.loops.expr import Call, Const, Expr, Var
+from tapejit.loops.scalar import FUNCTIONS
 from tapejit.loops.scalar_math import DEFINITIONS
 
 CONTRACT = "contract "
@@ -127,6 +128,8 @@ class Scalars:
         wide = _wide(a.dtype)
         if (fn, wide.short) in DEFINITIONS:
             return self._defined(fn, args, wide)
+        if FUNCTIONS[fn].routine:
+            return self._library(fn, args)
         if fn in _LIBM:
             return self._libm(_LIBM[fn], args)
         raise NotImplementedError(f"native code for {fn} of {a.dtype.name}")
@@ -305,6 +308,23 @@ class Scalars:
             self.module.functions[name] = print_definition(self.module, fn, wide, a.lanes, name)
         result = register_type(wide, a.lanes)
         return Value(self.out.let(f"call {result} @{name}({', '.join(map(str, args))})", fn), a.dtype, a.lanes)
+
+    def _library(self, fn: str, args: list[Value]) -> Value:
+        """By a function of a library: of float64, with an integer more that is of no use to it, or with pointers for several results."""
+        row, name = FUNCTIONS[fn], f"{fn}.f64"
+        if name not in self.module.functions:
+            numbers = ["double"] * row.arity
+            named = ", ".join(f"double %x{k}" for k in range(row.arity))
+            if row.output is None:
+                routine = self.module.external(row.routine, "double", [*numbers, "i32"], "nounwind willreturn memory(none)")
+                lines = [f"  %y = call double {routine}({named}, i32 0)"]
+            else:
+                routine = self.module.external(row.routine, "void", [*numbers, "ptr", "ptr"], "nounwind willreturn memory(argmem: write)")
+                lines = [f"  %y{k} = alloca double" for k in range(2)]
+                lines += [f"  call void {routine}({named}, ptr %y0, ptr %y1)", f"  %y = load double, ptr %y{row.output}"]
+            text = [f"define internal double @{name}({named}) #0 {{", *lines, "  ret double %y", "}"]
+            self.module.functions[name] = "\n".join(text)
+        return self.cast(self._each(fn, [self.cast(a, dtypes.float64) for a in args], f"@{name}"), args[0].dtype)
 
     def _libm(self, name: str, args: list[Value]) -> Value:
         a = args[0]

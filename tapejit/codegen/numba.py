@@ -30,6 +30,7 @@ from tapejit.loops.program import (
     Repeat,
     Step,
 )
+from tapejit.loops.scalar import FUNCTIONS
 from tapejit.loops.scalar_math import DEFINITIONS
 from tapejit.loops.walk import expressions, locals_of, renamed, statements
 
@@ -72,7 +73,7 @@ def module(program: Program) -> str:
         "import math\n\n"
         + ("import ml_dtypes\n" if brain else "")
         + "import numpy as np\nfrom numba import njit, prange"
-        + ("" if all(map(_compiled, kernels)) else "\n\nfrom tapejit.core.libraries import call as library"),
+        + _libraries(kernels),
         "\n".join(f"{d.short} = np.{_numpy_name(d)}" for d in _dtypes(kernels)),
     ]
     used = {name for k in kernels for e in expressions(k.body) for name in _own(e)}
@@ -81,6 +82,17 @@ def module(program: Program) -> str:
     parts += [kernel(k) for k in kernels]
     parts.append(_Host(program).text())
     return "\n\n\n".join(p for p in parts if p) + "\n"
+
+
+def _libraries(kernels: list[Kernel]) -> str:
+    """What the kernels need from libraries: `library` for LAPACK, and special functions by their names."""
+    calls = [e for k in kernels for x in expressions(k.body) for e in expr.walk(x) if isinstance(e, Call)]
+    rows = sorted({e.fn: FUNCTIONS[e.fn] for e in calls if FUNCTIONS[e.fn].routine}.values(), key=lambda row: row.name)
+    imports = [*(["call as library"] if not all(map(_compiled, kernels)) else []), *(["special"] if rows else [])]
+    if not imports:
+        return ""
+    lines = [f"{row.name} = special({row.routine!r}, {row.arity}, {row.output})" for row in rows]
+    return "\n" + "\n".join(["", f"from tapejit.core.libraries import {', '.join(imports)}", *([""] if rows else []), *lines])
 
 
 def _numpy_name(d: DType) -> str:
@@ -96,6 +108,8 @@ def _dtypes(kernels: list[Kernel]) -> list[DType]:
     values = [e for k in kernels for e in expressions(k.body)]
     values += [x for d in (DEFINITIONS[key] for e in values for key in _defined(e)) for x in (*(let.value for let in d.lets), d.result)]
     found = {p.dtype for k in kernels for p in k.params} | {x.dtype for e in values for x in expr.walk(e)}
+    if any(isinstance(x, Call) and FUNCTIONS[x.fn].routine for e in values for x in expr.walk(e)):
+        found.add(dtypes.float64)
     found = {dtypes.float32 if _half(d) else d for d in found}
     return [d for d in dtypes.ALL if d in found]
 
@@ -218,6 +232,9 @@ def _call(e: Call) -> str:
         return f"np.{_NUMPY[fn]}({texts})"
     if fn in _MATH:
         return f"{_register(e.dtype)}(math.{fn}({texts}))"
+    if FUNCTIONS[fn].routine:
+        call = f"{fn}({', '.join(f'f64({t})' for t in each)}, 0)"
+        return f"f32({call})" if e.dtype.bits < 64 else call
     return f"{fn}({texts})" if fn in _OURS else f"{fn}_{_register(e.dtype)}({texts})"
 
 

@@ -48,6 +48,25 @@ def _api() -> ctypes.PyDLL:
     return api
 
 
+def special(symbol: str, arity: int, output: int | None = None) -> Any:
+    """A special function of `arity` float64 numbers and an integer 0 that gives a float64, for calls from Python and from Numba.
+
+    `output` says which result is meant of a function that gives two through pointers.
+    """
+    plain = ctypes.CFUNCTYPE(ctypes.c_double, *[ctypes.c_double] * arity, ctypes.c_int)
+    if output is None:
+        return plain(address(symbol))
+    pointers = [ctypes.POINTER(ctypes.c_double)] * 2
+    routine = ctypes.CFUNCTYPE(None, *[ctypes.c_double] * arity, *pointers)(address(symbol))
+
+    def function(*arguments: Any) -> float:
+        results = ctypes.c_double(), ctypes.c_double()
+        routine(*arguments[:-1], *map(ctypes.byref, results))
+        return results[output].value
+
+    return plain(function)
+
+
 def call(symbol: str, *arguments: Any) -> int:
     """Call a Fortran routine on arrays (which it may change), letters, integers and other numbers; what LAPACK reports of it (0: all went well).
 

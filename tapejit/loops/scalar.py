@@ -29,21 +29,25 @@ Result = Literal["first", "second", "bool", "given"]
 @dataclass(frozen=True)
 class Function:
     """A scalar function: `result` says whose dtype it returns, `kinds` which kinds of operands it takes, `reference` its
-    meaning on NumPy scalars (`cast` and `bitcast` get the dtype as a second argument)."""
+    meaning on NumPy scalars (`cast` and `bitcast` get the dtype as a second argument). `routine` is the function of a library
+    (`core.libraries`) that computes it in float64, `output` which of its numbers is meant where it gives several."""
 
     name: str
     arity: int
     result: Result
     kinds: str
     reference: Callable[..., Any]
+    routine: str = ""
+    output: int | None = None
 
 
 # ------------------------------------------------------------------------------------------------ references
-def _special(name: str) -> Callable[..., Any]:
+def _special(name: str, output: int | None = None) -> Callable[..., Any]:
     def reference(*args: Any) -> Any:
         import scipy.special
 
-        return args[0].dtype.type(getattr(scipy.special, name)(*args))
+        found = getattr(scipy.special, name)(*map(np.float64, args))
+        return args[0].dtype.type(found if output is None else found[output])
 
     return reference
 
@@ -130,6 +134,7 @@ FUNCTIONS: dict[str, Function] = _rows(
     ("max", 2, "first", "biuf", np.maximum),
     ("fma", 3, "first", "f", _fma),  # a * b + c, rounded once
     ("copysign", 2, "first", "f", np.copysign),
+    ("nextafter", 2, "first", "f", np.nextafter),
     # comparison and logic
     ("eq", 2, "bool", "biuf", np.equal),
     ("ne", 2, "bool", "biuf", np.not_equal),
@@ -189,6 +194,21 @@ FUNCTIONS: dict[str, Function] = _rows(
     ("erfinv", 1, "first", "f", _special("erfinv")),
     ("ndtri", 1, "first", "f", _special("ndtri")),
 )
+
+
+def _from_library(name: str, arity: int, routine: str = "", output: int | None = None) -> Function:
+    routine = routine or name
+
+    return Function(name, arity, "first", "f", _special(routine, output), f"special:{routine}", output)
+
+
+# rare functions: one call of a library for each element
+FUNCTIONS |= {f.name: f for f in (
+    *(_from_library(f"bessel_{name}", 1, name) for name in ("i0", "i1", "i0e", "i1e", "j0", "j1", "k0", "k1", "k0e", "k1e", "y0", "y1")),
+    _from_library("dawsn", 1), _from_library("spence", 1), _from_library("expint", 1, "expi"),
+    _from_library("fresnel_sin", 1, "fresnel", 0), _from_library("fresnel_cos", 1, "fresnel", 1),
+    _from_library("gammainc", 2), _from_library("gammaincc", 2), _from_library("betainc", 3),
+)}  # fmt: skip
 
 NUMBERS: dict[str, float] = {"inf": math.inf, "nan": math.nan, "pi": math.pi}
 COMBINES = ("add", "mul", "min", "max", "and", "or")

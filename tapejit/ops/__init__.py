@@ -30,4 +30,5 @@ from tapejit.ops import (  # noqa: F401
     sorting,
     special,
     windows,
+    zeta,
 )

@@ -52,11 +52,12 @@ class Elementwise(Op):
         wide: bool = False,
         mixed: bool = False,
         on_sizes: bool = False,
+        decomposed: Callable[..., Any] | None = None,
         doc: str = "",
     ) -> None:
         self.name, self.operands, self.numpy, self.element, self.gradient = name, operands, numpy, element, gradient
         self.symbol, self.kinds, self.result, self.domain, self.kinks, self.wide = symbol, kinds, result, domain, kinks, wide
-        self.on_sizes, self.mixed = on_sizes, mixed
+        self.on_sizes, self.mixed, self.decomposed = on_sizes, mixed, decomposed
         self.__doc__ = doc or f"Elementwise {name}: {element}."
         self._numpy_kinds = frozenset(kinds + ("V" if "f" in kinds else "") + ("O" if on_sizes else ""))  # bfloat16 is of kind V
         fits = [d for d in dtypes.ALL if d.kind in self.kinds and not (wide and d.bits == 16) and not mixed]

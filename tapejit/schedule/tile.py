@@ -11,6 +11,7 @@ from tapejit.core.target import Target
 from tapejit.loops import expr
 from tapejit.loops.expr import Call
 from tapejit.loops.nest import CallLibrary, Contract, For, Stmt, While
+from tapejit.loops.scalar import FUNCTIONS
 from tapejit.loops.walk import inside
 from tapejit.schedule.fuse import Leaf, Product, Tree
 
@@ -18,14 +19,19 @@ PRODUCT = 1 << 20  # multiplications below which a product is not
 TYPICAL = 1024  # a size that is not known, where alternatives are weighed
 PANEL = 64  # about how many rows of a product one thread takes at a time
 LIBRARY = 100_000  # nanoseconds that a routine of a library may well take
+ROUTINE = 64  # instructions that one call of a library is worth
 COSTLY = frozenset({"exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow", "log1p", "expm1", "softplus"})
 
 
 def work_of(leaf: Leaf, tree: Tree) -> Dim:
     """About how many element operations a leaf stands for, over all its loops."""
-    cost = 1 + sum(8 if e.fn in COSTLY else 1 for e in expr.walk(leaf.element) if isinstance(e, Call) and e.dtype.kind == "f")
+    cost = 1 + sum(_instructions(e) for e in expr.walk(leaf.element) if isinstance(e, Call) and e.dtype.kind == "f")
     path = tree.made[leaf.definition.name].path
     return sizes.product(loop.extent for loop in path) * cost
+
+
+def _instructions(e: Call) -> int:
+    return ROUTINE if FUNCTIONS[e.fn].routine else 8 if e.fn in COSTLY else 1
 
 
 def panel_rows(p: Product, target: Target) -> int:

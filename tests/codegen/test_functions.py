@@ -24,7 +24,8 @@ KINDS = {
 }
 ALL = [(fn, d) for fn, row in FUNCTIONS.items() if fn not in SKIPPED for kind in row.kinds for d in KINDS[kind]]
 ALL = [(fn, d) for fn, d in ALL if fn != "mulhi_u32" or d is dtypes.uint32]
-PROBABILITIES = {"ndtri"}
+PROBABILITIES = {"ndtri", "betainc"}
+POSITIVE = {"gammainc", "gammaincc"}
 
 
 def operands(fn: str, d: DType, arity: int) -> list[np.ndarray]:
@@ -37,7 +38,7 @@ def operands(fn: str, d: DType, arity: int) -> list[np.ndarray]:
             a = r.normal(size=64) * (1 if fn in ("atanh", "asin", "acos", "erfinv") else 3)
             a = np.clip(a, -0.95, 0.95) if fn in ("atanh", "asin", "acos", "erfinv") else a
             a = 1 + np.abs(a) if fn == "acosh" else np.abs(a) if fn in ("pow",) and k == 0 else a
-            a = 0.5 + 0.4 * np.tanh(a) if fn in PROBABILITIES else a
+            a = 0.5 + 0.4 * np.tanh(a) if fn in PROBABILITIES else np.abs(a) if fn in POSITIVE else a
             if fn in ("add", "mul", "min", "max", "eq", "lt", "isnan", "isinf", "isfinite", "exp", "tanh", "sqrt", "floor", "abs", "neg"):
                 a[:6] = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30]
         else:

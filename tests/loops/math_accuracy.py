@@ -163,6 +163,8 @@ SPECIAL: dict[str, Callable[..., np.ndarray]] = {
 def truth(fn: str, *x: np.ndarray) -> np.ndarray:
     """The function of float32 arrays in float64, and of float64 arrays in the longest float (special functions: float64 too)."""
     wide = np.float64 if x[0].dtype == np.float32 else np.longdouble
+    if fn == "nextafter":  # the next number is one of the dtype
+        return np.nextafter(*x).astype(wide)
     with np.errstate(all="ignore"):
         if fn in ELEMENTARY:
             return ELEMENTARY[fn](*(a.astype(wide) for a in x))

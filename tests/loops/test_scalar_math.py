@@ -19,7 +19,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "tanh": (2.7, 2.7), "sinh": (2.6, 2.6), "cosh": (1.7, 1.7), "asinh": (2.1, 2.1), "acosh": (2.4, 2.1), "atanh": (2.4, 2.0),
     "sin": (1.7, 1.7), "cos": (1.7, 1.7), "tan": (3.8, 3.2), "asin": (2.5, 2.3), "acos": (1.3, 1.3), "atan": (1.4, 1.6),
     "rsqrt": (1.5, 1.5), "erf": (1.2, 1.0), "erfc": (1.3, 2.7), "pow": (0.6, 1.8), "atan2": (1.6, 1.6), "erfinv": (0.6, 4.0),
-    "ndtri": (0.6, 4.0), "lgamma": (0.6, 4.0), "digamma": (0.6, 4.0),
+    "ndtri": (0.6, 4.0), "lgamma": (0.6, 4.0), "digamma": (0.6, 4.0), "nextafter": (0.0, 0.0),
 }  # fmt: skip
 SIZE = 65536
 FLOATS = [dtypes.float32, dtypes.float64]
@@ -157,7 +157,7 @@ def pairs(fn: str, dtype: DType) -> tuple[np.ndarray, np.ndarray]:
         return tuple(aligned(np.concatenate([np.asarray(p).astype(f) for p in part])) for part in (first, second))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("fn", ["pow", "atan2"])
+@pytest.mark.parametrize("fn", ["pow", "atan2", "nextafter"])
 @pytest.mark.parametrize("dtype", [dtypes.float32, pytest.param(dtypes.float64, marks=extended)], ids=["f32", "f64"])
 def test_two_operands(fn: str, dtype: DType) -> None:
     x, y = pairs(fn, dtype)

@@ -273,6 +273,15 @@ def pow(x: f64, y: f64):
 '''
 
 _BOTH = '''
+def nextafter(x: real, y: real):
+    """One more or one less in the bits, which count away from zero."""
+    i = bitcast(x, whole)
+    away = (y > x) == (x > 0.0)
+    next = copysign(least, y) if x == 0.0 else bitcast(i + 1 if away else i - 1, real)
+    z = y if x == y else next
+    return x + y if isnan(x) or isnan(y) else z
+
+
 def pow_sign(x: real, y: real, p: real):
     """x^y from p = |x|^y."""
     h = 0.5 * y
@@ -285,4 +294,8 @@ def pow_sign(x: real, y: real, p: real):
     return 1.0 if x == 1.0 or y == 0.0 else p
 '''
 
-SPECIAL = _KERNELS + _BOTH.replace("real", "f32") + _BOTH.replace("real", "f64")
+SPECIAL = (
+    _KERNELS
+    + _BOTH.replace("real", "f32").replace("whole)", "i32)").replace("least", "1e-45")
+    + _BOTH.replace("real", "f64").replace("whole)", "i64)").replace("least", "5e-324")
+)
