@@ -202,10 +202,10 @@ class _States:
             return _taken(self.unseeded, size)
         key = int(seed)
         if key not in self.seeded:
-            self.seeded[key] = _cell(self._of(key), f"rng_{key}".replace("-", "m"))
+            self.seeded[key] = _cell(self.of(key), f"rng_{key}".replace("-", "m"))
         return _taken(self.seeded[key], size)
 
-    def _of(self, key: int) -> np.ndarray:
+    def of(self, key: int) -> np.ndarray:
         return _state(_DEFAULT_SEED if self.seed is None else self.seed, key, _SEEDED)
 
     def reset(self, seed: int) -> None:
@@ -217,7 +217,7 @@ class _States:
                 self.unseeded = _cell(start, "rng")
             self.unseeded.assign(start)
             for key, cell in self.seeded.items():
-                cell.assign(self._of(key))
+                cell.assign(self.of(key))
 
 
 def _state(a: int, b: int, domain: int) -> np.ndarray:
@@ -391,6 +391,24 @@ def create_rng_state(seed: Any, alg: Any = None) -> Any:
     for n in numbers[1:]:
         state = _state(int(state[2]) ^ int(state[1]), int(n), _GENERATOR)
     return EagerTensor(state)
+
+
+def with_own_stream(cells: dict[str, Variable]) -> dict[str, Variable]:
+    """The cells of a traced function, the process's stream among them replaced by one of its own, which begins at a seed drawn from it.
+
+    So a function that runs in another thread neither disturbs the numbers that the program draws nor depends on when it runs.
+    """
+    if not any(v is _states.unseeded for v in cells.values()):
+        return cells
+    return {name: _cell(process_state(), "rng") if v is _states.unseeded else v for name, v in cells.items()}
+
+
+def process_state(seed: int | None = None) -> np.ndarray:
+    """int64[3]: where a stream apart begins, drawn from the process's; with `seed`, from that and the one of `set_seed` alone."""
+    if seed is not None:
+        return _states.of(int(seed))
+    with recording(None), paused_tapes():
+        return ops.random_state(_uniform(_states.take(None, 2), (2,), None, None, dtypes.int64), domain=_GENERATOR).numpy_view()
 
 
 def get_global_generator() -> Generator:

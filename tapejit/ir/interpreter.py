@@ -1,7 +1,7 @@
 """Runs a graph node by node with each op's `eager`: the reference meaning of a graph, slow and plain.
 
 In: a graph without `gradient` lines, arrays for its parameters, a mutable mapping of cells and one of constants. Out: the list
-of result arrays; cells are updated in the mapping, which the caller may discard.
+of result arrays; cells are updated in the mapping, which the caller may discard. InvalidArgumentError names the line of a node that fails.
 """
 
 from __future__ import annotations
@@ -94,7 +94,14 @@ def run_in(graph: Graph, args: list[Any], env: Environment) -> list[Any]:
     for p, a in zip(graph.params, args, strict=True):
         env[p] = a
     for node in graph.body:
-        out = node.op.interpret(node, env, lambda g, xs, outer: run_in(g, xs, Environment(outer.cells, outer.consts, outer.sizes, outer)))
+        try:
+            out = node.op.interpret(
+                node, env, lambda g, xs, outer: run_in(g, xs, Environment(outer.cells, outer.consts, outer.sizes, outer))
+            )
+        except (ValueError, TypeError, IndexError) as e:
+            if node.place is None or "function" in node.attrs or "\n  at " in str(e):  # what the user's own Python raises stays as it is
+                raise
+            raise InvalidArgumentError(f"{e}\n{node.place.quote()}") from None
         for v, a in zip(node.outs, out if isinstance(out, tuple) else (out,), strict=True):
             env[v] = a
             if node.op.binds_size:

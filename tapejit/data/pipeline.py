@@ -1,0 +1,92 @@
+"""A stage of a pipeline: what every dataset is made of."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from tapejit.core.shape import TensorShape
+from tapejit.data.elements import Elements, Leaves
+from tapejit.data.pieces import Piece
+
+INFINITE, UNKNOWN = -1, -2
+
+
+class Stage:
+    """Something with elements. Iterating over `pieces()` again begins again."""
+
+    sources: tuple[Stage, ...] = ()
+
+    def __init__(self, *sources: Stage) -> None:
+        self.sources = sources
+
+    @property
+    def source(self) -> Stage:
+        """The one stage that this one follows."""
+        return self.sources[0]
+
+    @property
+    def known(self) -> bool:
+        """Whether `elements` is known without running anything."""
+        return all(s.known for s in self.sources)
+
+    @functools.cached_property
+    def elements(self) -> Elements:
+        """What the elements are. Found at the first need: a function that cannot be traced has to be tried on an element."""
+        return self.describe()
+
+    @property
+    def tree(self) -> Any:
+        """The structure of the elements. Once there has been one, it is known without trying any."""
+        return self.sources[0].tree if self.sources else self.elements.tree
+
+    def describe(self) -> Elements:
+        """Find `elements`."""
+        raise NotImplementedError(f"{type(self).__name__}.describe")
+
+    def pieces(self) -> Iterator[Piece]:
+        """The elements, in pieces."""
+        raise NotImplementedError(f"{type(self).__name__}.pieces")
+
+    def cardinality(self) -> int:
+        """The number of elements, INFINITE or UNKNOWN."""
+        return UNKNOWN
+
+    def each(self) -> Iterator[Leaves]:
+        """The elements one by one."""
+        for piece in self.pieces():
+            yield from piece
+
+    def as_leaf(self) -> DatasetSpec:
+        """The spec of elements that are pipelines like this one."""
+        return DatasetSpec(self.elements.structure)
+
+
+class DatasetSpec:
+    """The spec of a dataset (`tf.data.DatasetSpec`)."""
+
+    def __init__(self, element_spec: Any, dataset_shape: Any = ()) -> None:
+        self.element_spec, self.shape = element_spec, TensorShape(dataset_shape)
+
+    def is_compatible_with(self, other: Any) -> bool:
+        """Whether `other` is a spec, or a dataset, of the same elements."""
+        return getattr(other, "element_spec", None) == self.element_spec
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DatasetSpec) and other.element_spec == self.element_spec
+
+    def __hash__(self) -> int:
+        return hash(repr(self.element_spec))
+
+    def __repr__(self) -> str:
+        return f"DatasetSpec({self.element_spec!r}, {self.shape!r})"
+
+
+def fewest(cardinalities: Iterator[int]) -> int:
+    """The number of elements where the shortest of several ends first."""
+    known = list(cardinalities)
+    finite = [c for c in known if c >= 0]
+    if UNKNOWN in known:
+        return UNKNOWN
+    return min(finite) if finite else INFINITE
