@@ -38,7 +38,7 @@ from tapejit.functional import *
 from tapejit.host import *
 
 # namespaces
-from tapejit import bitwise, config, data, debugging, errors, explain, image, linalg, math, nest, nn, random, signal, types
+from tapejit import bitwise, config, debugging, errors, explain, image, linalg, math, nest, nn, random, signal, types
 
 # what TensorFlow has at the top as well
 from tapejit.arrays import *
@@ -106,8 +106,15 @@ newaxis = None
 function.from_text = _from_text  # type: ignore[attr-defined]
 
 
+_LATER = ("data",)
+
+
 def __getattr__(name: str) -> object:
-    """An unknown name is an AttributeError that suggests the nearest known one."""
+    """The namespaces that not every program needs are loaded at the first use. An unknown name is an AttributeError that suggests a known one."""
+    if name in _LATER:
+        import importlib
+
+        return importlib.import_module(f"tapejit.{name}")
     import difflib
 
     near = difflib.get_close_matches(name, [n for n in globals() if not n.startswith("_")], n=1, cutoff=0.75)
