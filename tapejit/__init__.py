@@ -38,7 +38,7 @@ from tapejit.functional import *
 from tapejit.host import *
 
 # namespaces
-from tapejit import bitwise, config, debugging, errors, explain, image, linalg, math, nest, nn, random, signal, types
+from tapejit import autodiff, bitwise, config, debugging, errors, explain, image, linalg, math, nest, nn, random, signal, types
 
 # what TensorFlow has at the top as well
 from tapejit.arrays import *

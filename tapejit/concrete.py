@@ -31,7 +31,6 @@ from tapejit.runtime.plan import Argument, Give
 from tapejit.runtime.plan import Literal as Same
 from tapejit.signature import Arguments, FunctionType, Signature, fitted
 from tapejit.spec import TensorSpec
-from tapejit.tape import GradientTape
 from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
 from tapejit.trace_type import Leaf, LiteralLeaf, ObjectLeaf, ProtocolLeaf, TensorLeaf, VariableLeaf, leaf_key
 from tapejit.tracing import Creation, Recording, record, view
@@ -388,7 +387,7 @@ class ConcreteFunction:
         read = [bound[c].read_tensor() for c in cells]  # the tapes see the reads
         consts = [h if isinstance(h, EagerTensor) else EagerTensor(h) for h in self.captured.values()]
         inputs = [*tensors, *read, *consts]
-        if not any(isinstance(tape, GradientTape) and tape.follows(inputs) for tape in thread.tapes):
+        if not any(tape.follows(inputs) for tape in thread.tapes):
             with paused_tapes():
                 return self._packed(self.run(tensors, bound))
         if self._call_op is None:

@@ -24,7 +24,7 @@ from tapejit.ops.broadcasting import broadcast_like
 from tapejit.ops.elementwise import zeros_like
 from tapejit.record.nesting import lift_reads
 from tapejit.record.sweep import conjugated
-from tapejit.tape import GradientTape
+from tapejit.tape import GradientTape, seated
 from tapejit.tensor import EagerTensor, GraphTensor, Tensor, convert_to_tensor
 from tapejit.variable import Variable, paused_tapes
 
@@ -34,6 +34,8 @@ __all__ = ["custom_gradient", "grad_pass_through", "recompute_grad"]
 # ------------------------------------------------------------------------------------------ what they share
 class _Watcher:
     """Stands among the tapes of the thread and notes which trainable variables are read."""
+
+    pushes = False
 
     def __init__(self) -> None:
         self.read: dict[int, Variable] = {}
@@ -46,11 +48,15 @@ class _Watcher:
     def record(self, op: Op, inputs: Any, attrs: dict[str, Any], outputs: Any) -> None:
         """Called by the executor; what is computed does not matter here."""
 
+    def follows(self, inputs: Any) -> bool:
+        """Whether an op of these operands would be recorded."""
+        return False
+
 
 @contextmanager
 def _watching() -> Iterator[_Watcher]:
     watcher = _Watcher()
-    thread.tapes = (*thread.tapes, watcher)
+    thread.tapes = seated(watcher)
     try:
         yield watcher
     finally:

@@ -47,12 +47,22 @@ class UnconnectedGradients(Enum):
     ZERO = "zero"
 
 
+def seated(tape: Any) -> tuple[Any, ...]:
+    """The tapes of the thread with one more. Those that push tangents forward come last: what they compute uses an op's result, so all
+    others must have recorded the op by then.
+    """
+    pushing = [t for t in thread.tapes if t.pushes]
+    return (*(t for t in thread.tapes if not t.pushes), tape, *pushing)
+
+
 class GradientTape:
     """TensorFlow's `tf.GradientTape`.
 
     Records ops with an operand that is watched or derived from one: trainable variables are watched when they are read
     (unless `watch_accessed_variables=False`), tensors by `watch`. `persistent=True` allows several calls of `gradient`.
     """
+
+    pushes = False  # it does not compute when it records
 
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
         self._persistent, self._watch_accessed = persistent, watch_accessed_variables
@@ -83,7 +93,7 @@ class GradientTape:
             self._stop()
 
     def _start(self) -> None:
-        thread.tapes = (*thread.tapes, self)
+        thread.tapes = seated(self)
         self._recording = True
         if self._traced is not None and thread.recorder is not None:
             thread.recorder.tapes = (*thread.recorder.tapes, self._traced.name)
@@ -192,7 +202,7 @@ class GradientTape:
         RuntimeError for a second call on a tape that is not persistent, TypeError for a target that is no tensor,
         LookupError for an op without a gradient on the way.
         """
-        zero = _zeros_asked(unconnected_gradients)
+        zero = zeros_asked(unconnected_gradients)
         self._use("gradients")
         targets, listed = self._checked(target, "target"), self._checked(sources, "sources")
         self._leave("gradient")
@@ -215,7 +225,7 @@ class GradientTape:
         RuntimeError for a second call on a tape that is not persistent, or with `experimental_use_pfor=False` for any such tape outside a
         traced function; TypeError for a target that is no tensor.
         """
-        zero = _zeros_asked(unconnected_gradients)
+        zero = zeros_asked(unconnected_gradients)
         if not experimental_use_pfor and not self._persistent and thread.recorder is None:
             raise RuntimeError(
                 places.with_place(
@@ -247,7 +257,7 @@ class GradientTape:
         ValueError unless both have rank 2 or more and the same first size. Zeros where the source is not connected. `target[i]` must not
         depend on `source[j]` for other j. RuntimeError as for `jacobian`.
         """
-        _zeros_asked(unconnected_gradients)
+        zeros_asked(unconnected_gradients)
         if not experimental_use_pfor and not self._persistent and thread.recorder is None:
             raise RuntimeError(
                 places.with_place(
@@ -462,7 +472,7 @@ def _one_hots(target: Any, dims: tuple[Dim, ...]) -> Any:
     return broadcast_like(reshape(rows, shape=(count, *(1,) * (len(target.dims) - len(dims)), *dims)), (count, *target.dims))
 
 
-def _zeros_asked(unconnected_gradients: Any) -> bool:
+def zeros_asked(unconnected_gradients: Any) -> bool:
     try:
         return UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
     except ValueError:

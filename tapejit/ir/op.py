@@ -19,8 +19,8 @@ class Op:
     """One operation on tensors.
 
     The class attributes and methods below are the whole of it. `infer` is the law of dtypes and shapes, `eager` the meaning
-    in NumPy, `vjp` the gradient written with ops, `batch` the op on many slices at once, `at` the value of one element as a
-    loop expression, `samples` inputs for the laws that every op is tested by.
+    in NumPy, `vjp` the gradient written with ops, `jvp` the derivative along a direction, `batch` the op on many slices at once,
+    `at` the value of one element as a loop expression, `samples` inputs for the laws that every op is tested by.
     """
 
     name: str = ""
@@ -50,6 +50,12 @@ class Op:
         For several results `g` and `z` are tuples, with None in `g` where a result carries no gradient.
         """
         raise LookupError(f"gradient registry has no entry for: {self.name}")
+
+    def jvp(self, tangents: tuple[Any, ...], z: Any, *operands: Any, **attrs: Any) -> Any:
+        """The tangent of the result `z` (a tuple for several) from those of the operands, None where there is none. Written with ops;
+        NotImplemented where there is no rule, and then it is the transpose of `vjp`.
+        """
+        return NotImplemented
 
     def batch(self, slices: Any, operands: tuple[Any, ...], mapped: tuple[bool, ...], **attrs: Any) -> Any:
         """The op on each of `slices` slices at once: operands flagged in `mapped` have a new axis 0 that runs through the slices, and every

@@ -13,6 +13,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import OPS, Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.tangents import multilinear
 
 
 def is_one(d: Dim) -> bool:
@@ -45,6 +46,7 @@ class BroadcastTo(Op):
     """The operand repeated to `shape` by NumPy's rules (`tf.broadcast_to`)."""
 
     name = "broadcast_to"
+    jvp = multilinear
 
     def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:
         if not stretches(x.shape, shape):
@@ -74,6 +76,7 @@ class SumTo(Op):
     """The operand summed down to `shape`: the transpose of `broadcast_to` (TensorFlow's `_ReduceGradientArgs` and `Sum`)."""
 
     name = "sum_to"
+    jvp = multilinear
 
     def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:
         if not stretches(shape, x.shape):

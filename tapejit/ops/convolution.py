@@ -25,6 +25,7 @@ from tapejit.ops.broadcasting import is_one
 from tapejit.ops.elementwise import cast
 from tapejit.ops.matmul import matmul
 from tapejit.ops.shapes import reshape, transpose
+from tapejit.ops.tangents import multilinear
 from tapejit.ops.windows import (
     Padding,
     axes,
@@ -113,6 +114,7 @@ class Conv(Op):
     """z[n, *o, f] = sum over k, c of x[n, *(o * stride + k * dilation - before), c] * w[*k, c, f]."""
 
     name = "conv"
+    jvp = multilinear
     same_dtype = None
 
     def infer(
@@ -218,6 +220,7 @@ class ConvInput(Op):
     """
 
     name = "conv_input"
+    jvp = multilinear
     same_dtype = None
 
     def infer(
@@ -325,6 +328,7 @@ class ConvFilter(Op):
     """
 
     name = "conv_filter"
+    jvp = multilinear
     same_dtype = None
 
     def infer(

@@ -20,6 +20,7 @@ from tapejit.loops.expr import Expr, Var
 from tapejit.loops.nest import Accumulator, For, Let, Stmt, Update
 from tapejit.ops.batching import along
 from tapejit.ops.elementwise import exp
+from tapejit.ops.tangents import multilinear
 
 
 def over(body: tuple[Stmt, ...], dims: tuple[Dim, ...], index: list[Var], axis: int) -> tuple[Stmt, ...]:
@@ -109,6 +110,7 @@ class CumSum(Cumulative):
     """Running sum."""
 
     name = "cumsum"
+    jvp = multilinear
 
     def run(self, x: Any) -> Any:
         return np.cumsum(x, axis=0, dtype=x.dtype)

@@ -21,6 +21,7 @@ from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 from tapejit.ops.batching import leading
 from tapejit.ops.families import binary, compare, ternary, unary
+from tapejit.ops.tangents import multilinear
 
 ANY = "iufc"
 
@@ -208,6 +209,7 @@ class Cast(Op):
     """Elements converted to `dtype` (`tf.cast`): floats truncate towards zero to integers, complex numbers keep the real part."""
 
     name = "cast"
+    jvp = multilinear
     batch = leading
     on_sizes = True
 

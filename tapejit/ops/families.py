@@ -18,7 +18,7 @@ from tapejit.ir.op import Op, register
 from tapejit.loops import expr, scalar
 from tapejit.loops.expr import Expr
 from tapejit.ops.batching import aligned
-from tapejit.ops.broadcasting import broadcast_index, unbroadcast
+from tapejit.ops.broadcasting import broadcast_index, broadcast_like, unbroadcast
 
 Rule = Callable[..., Any]
 
@@ -115,6 +115,19 @@ class Elementwise(Op):
             return lambda: unbroadcast(rule(g, z, *operands), x)
 
         return tuple(None if rule is None else thunk(rule, x) for rule, x in zip(self.gradient, operands, strict=True))
+
+    def jvp(self, tangents: tuple[Any, ...], z: Any, *operands: Any) -> Any:
+        """Every element depends on its own operands only, so the gradient rules, put before broadcasting is undone, are what is wanted."""
+        if self.gradient is None:
+            return None
+        if any(t is not None and (t.dtype is not z.dtype or t.dtype.is_complex) for t in tangents):
+            return NotImplemented
+        total: Any = None
+        for rule, t in zip(self.gradient, tangents, strict=True):
+            if rule is not None and t is not None:
+                part = rule(broadcast_like(t, z.dims), z, *operands)
+                total = part if total is None else total + part
+        return None if total is None else broadcast_like(total, z.dims)
 
     def at(self, index: tuple[Expr, ...], *operands: Any) -> Expr:
         elements = [x[broadcast_index(index, x.dims)] for x in operands]

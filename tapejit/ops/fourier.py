@@ -19,12 +19,14 @@ from tapejit.ops.complex import complex_dtype
 from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, conjugate, equal, logical_or, ones_like, select
 from tapejit.ops.slicing import scalar_of
+from tapejit.ops.tangents import multilinear
 
 
 class FFT(Op):
     """z[.., k, ..] = sum over n of x[.., n, ..] * exp(-2 pi i k n / N) along each of `axes`; with `inverse` exp(+...) and divided by N."""
 
     name = "fft"
+    jvp = multilinear
     batch = along("axes")
 
     def infer(self, x: Type, *, axes: tuple[int, ...], inverse: bool = False) -> Type:
@@ -54,6 +56,7 @@ class RealFFT(Op):
     """The first n // 2 + 1 entries of the transform of n real numbers along the last axis; the others are their conjugates."""
 
     name = "rfft"
+    jvp = multilinear
     batch = leading
 
     def infer(self, x: Type) -> Type:
@@ -80,6 +83,7 @@ class InverseRealFFT(Op):
     """The `size` real numbers whose `rfft` is x, which has size // 2 + 1 entries along the last axis."""
 
     name = "irfft"
+    jvp = multilinear
     batch = leading
 
     def infer(self, x: Type, *, size: Dim) -> Type:

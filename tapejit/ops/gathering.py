@@ -25,6 +25,7 @@ from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, equal, full, logical_and, not_equal, ones_like, select, zeros_like
 from tapejit.ops.shapes import reshape, transpose
 from tapejit.ops.slicing import number, scalar_of
+from tapejit.ops.tangents import multilinear
 
 int64 = dtypes.int64
 
@@ -149,6 +150,7 @@ class Gather(Op):
     """
 
     name = "gather"
+    jvp = multilinear
     constant_operands = frozenset({1})
     on_sizes = True
 
@@ -375,6 +377,9 @@ class Segment(Op):
             return to_front(segment(from_front(rows, len(ids.dims)), ids, size=count, **attrs), 1)
         out = segment(repeated(rows, slices, mapped[0]), _apart(ids, slices, count), size=slices * count, **attrs)
         return reshape(out, shape=(slices, count, *out.dims[1:]))
+
+    def jvp(self, tangents: Any, z: Any, rows: Any, ids: Any, **attrs: Any) -> Any:
+        return segment(tangents[0], ids, **attrs) if attrs.get("combine", "add") == "add" else NotImplemented
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, ids, size in [

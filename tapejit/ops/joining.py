@@ -16,12 +16,14 @@ from tapejit.loops.expr import Expr
 from tapejit.ops.batching import along
 from tapejit.ops.shapes import reshape
 from tapejit.ops.slicing import axis_slice, slice_
+from tapejit.ops.tangents import linear
 
 
 class Concat(Op):
     """The operands one after the other along `axis`; all other sizes agree (`tf.concat`)."""
 
     name = "concat"
+    jvp = linear
     batch = along("axis")
     same_dtype = None
     on_sizes = True

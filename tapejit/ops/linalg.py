@@ -26,6 +26,7 @@ from tapejit.ops.broadcasting import broadcast_index, unbroadcast
 from tapejit.ops.elementwise import conjugate
 from tapejit.ops.matmul import matmul
 from tapejit.ops.shapes import reshape, transpose
+from tapejit.ops.tangents import multilinear
 
 
 # ------------------------------------------------------------------------------------------------ what the rows share
@@ -177,6 +178,7 @@ class Triangle(Op):
     """The lower (or upper) triangle of the last two axes, with the diagonal times `diagonal`; the rest is 0. Its own transpose."""
 
     name = "triangle"
+    jvp = multilinear
     batch = leading
 
     def infer(self, x: Type, *, lower: bool = True, diagonal: float = 1.0) -> Type:

@@ -16,6 +16,7 @@ from tapejit.loops.expr import Expr
 from tapejit.ops.batching import aligned
 from tapejit.ops.broadcasting import broadcast_index, unbroadcast
 from tapejit.ops.shapes import reshape
+from tapejit.ops.tangents import multilinear
 
 
 def _flipped(shape: tuple[Dim, ...], flip: bool) -> tuple[Dim, ...]:
@@ -26,6 +27,7 @@ class MatMul(Op):
     """z[..., i, j] = sum over k of x[..., i, k] * y[..., k, j]; `transpose_a`, `transpose_b` swap an operand's last two axes first."""
 
     name = "matmul"
+    jvp = multilinear
     symbol = "@"
     same_dtype = None
 

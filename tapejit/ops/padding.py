@@ -14,12 +14,14 @@ from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 from tapejit.ops.batching import padded
 from tapejit.ops.slicing import axis_slice, embed, require_at_most, reversed_along
+from tapejit.ops.tangents import multilinear
 
 
 class MirrorPad(Op):
     """Axis k continued by `before[k]` and `after[k]` elements of its mirror image; with `symmetric` the edge itself is repeated (`tf.pad`)."""
 
     name = "mirror_pad"
+    jvp = multilinear
     batch = padded(before=0, after=0)
 
     def infer(self, x: Type, *, before: tuple[Dim, ...], after: tuple[Dim, ...], symmetric: bool) -> Type:

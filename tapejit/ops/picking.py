@@ -19,6 +19,7 @@ from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 from tapejit.ops.batching import leading
 from tapejit.ops.slicing import number
+from tapejit.ops.tangents import multilinear
 
 
 def _integers(name: str, index: Type) -> None:
@@ -30,6 +31,7 @@ class Pick(Op):
     """z[..] = x[.., index[..]]: one element of each row. The indices are in range."""
 
     name = "pick"
+    jvp = multilinear
     batch = leading
     constant_operands = frozenset({1})
 
@@ -63,6 +65,7 @@ class Place(Op):
     """z[.., index[..]] = x[..] in rows of `depth` elements that are 0 elsewhere. The indices are in range."""
 
     name = "place"
+    jvp = multilinear
     batch = leading
     constant_operands = frozenset({1})
 

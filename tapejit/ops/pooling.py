@@ -18,6 +18,7 @@ from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 from tapejit.ops.batching import folded
+from tapejit.ops.tangents import multilinear
 from tapejit.ops.windows import axes, guard, output_sizes, padded, pads, places, seen, seen_by, window_samples
 
 
@@ -121,6 +122,7 @@ class PoolTake(Op):
     """z[n, *o, c] = the element of `x` at place where[n, *o, c] of the window o, 0 for a place outside."""
 
     name = "pool_take"
+    jvp = multilinear
     batch = folded
     constant_operands = frozenset({1})
 
@@ -158,6 +160,7 @@ class PoolPut(Op):
     """The transpose of `pool_take`: an array [batch, *size, channels] with each g[n, *o, c] added at its place."""
 
     name = "pool_put"
+    jvp = multilinear
     batch = folded
     constant_operands = frozenset({1})
 
@@ -199,6 +202,7 @@ class WindowSum(Op):
     """The sum of each window; padding counts as zero."""
 
     name = "window_sum"
+    jvp = multilinear
     batch = folded
 
     def infer(self, x: Type, **window: Any) -> Type:
@@ -232,6 +236,7 @@ class WindowSpread(Op):
     """The transpose of `window_sum`: at each element of [batch, *size, channels] the sum of g over the windows that see it."""
 
     name = "window_spread"
+    jvp = multilinear
     batch = folded
 
     def infer(self, g: Type, *, size: tuple[Dim, ...], **window: Any) -> Type:

@@ -28,6 +28,7 @@ from tapejit.ops.broadcasting import broadcast_like, elements
 from tapejit.ops.cumulative import cumprod, over
 from tapejit.ops.elementwise import cast, equal
 from tapejit.ops.shapes import reshape, transpose
+from tapejit.ops.tangents import multilinear
 
 
 def normal_axes(axis: Any, rank: int) -> tuple[int, ...]:
@@ -109,12 +110,16 @@ class Reduction(Op):
 class Sum(Reduction):
     """Sum over axes; 16-bit floats are summed in float32."""
 
+    jvp = multilinear
+
     def vjp(self, g: Any, z: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> tuple[Any, ...]:
         return (lambda: self.expanded(g, x, axis),)
 
 
 class Mean(Reduction):
     """Arithmetic mean over axes; NaN over an empty slice. 16-bit floats are summed in float32."""
+
+    jvp = multilinear
 
     def vjp(self, g: Any, z: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool = False) -> tuple[Any, ...]:
         return (lambda: self.expanded(g / count_of(x, axis, x.dtype), x, axis),)

@@ -13,6 +13,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import OPS, Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.tangents import multilinear
 
 
 def row_major(index: tuple[Expr, ...], shape: tuple[Dim, ...]) -> Expr:
@@ -36,6 +37,7 @@ class Reshape(Op):
     """The operand's elements in row-major order at `shape`, every size of which is given."""
 
     name = "reshape"
+    jvp = multilinear
     on_sizes = True
     view = True
 
@@ -83,6 +85,7 @@ class Transpose(Op):
     """Axis k of the result is axis `perm[k]` of the operand (`tf.transpose`)."""
 
     name = "transpose"
+    jvp = multilinear
     on_sizes = True
 
     def infer(self, x: Type, *, perm: tuple[int, ...]) -> Type:
@@ -111,6 +114,7 @@ class Tile(Op):
     """The operand repeated `multiples[k]` times along axis k (`tf.tile`)."""
 
     name = "tile"
+    jvp = multilinear
     on_sizes = True
 
     def infer(self, x: Type, *, multiples: tuple[Dim, ...]) -> Type:
@@ -149,6 +153,7 @@ class Identity(Op):
     """The operand itself, as a value of its own (`tf.identity`)."""
 
     name = "identity"
+    jvp = multilinear
     on_sizes = True
 
     def infer(self, x: Type) -> Type:
@@ -175,6 +180,7 @@ class EnsureShape(Op):
     """The operand itself, from here on known to have `shape`; ValueError if it has not (`tf.ensure_shape`)."""
 
     name = "ensure_shape"
+    jvp = multilinear
     on_sizes = True
 
     def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:

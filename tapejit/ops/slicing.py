@@ -21,6 +21,7 @@ from tapejit.loops.expr import Expr
 from tapejit.ops.batching import padded
 from tapejit.ops.creation import shape_vector
 from tapejit.ops.shapes import reshape
+from tapejit.ops.tangents import multilinear
 
 
 # ------------------------------------------------------------------------------------------- arithmetic on dims
@@ -114,6 +115,7 @@ class Slice(Op):
     """
 
     name = "slice"
+    jvp = multilinear
     on_sizes = True
 
     def infer(self, x: Type, *, begin: tuple[Dim, ...], size: tuple[Dim, ...], stride: tuple[Dim, ...], drop: tuple[int, ...] = ()) -> Type:
@@ -230,6 +232,9 @@ class Embed(Op):
         element = x[tuple(inner)]
         return element if inside is None else expr.guarded(inside, element, number(value, element.dtype))
 
+    def jvp(self, tangents: Any, z: Any, x: Any, **attrs: Any) -> Any:
+        return embed(tangents[0], **(attrs | {"value": 0}))
+
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, begin, to, stride, value in [
             ((3,), (1,), (5,), (1,), 0), ((2, 3), (0, 2), (2, 6), (1, 1), 1), ((3,), (4,), (5,), (-2,), 0), ((2, 2), (1, 0), (5, 4), (2, 3), 0),
@@ -242,6 +247,7 @@ class Roll(Op):
     """`z[i] = x[(i - shift) mod n]` along each axis; `shift` has an entry per axis (`tf.roll`)."""
 
     name = "roll"
+    jvp = multilinear
     batch = padded(shift=0)
 
     def infer(self, x: Type, *, shift: tuple[Dim, ...]) -> Type:

@@ -20,6 +20,7 @@ from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
 from tapejit.ops.batching import folded
+from tapejit.ops.tangents import multilinear
 
 Padding = str | tuple[tuple[Dim, Dim], ...]
 
@@ -210,6 +211,7 @@ class Patches(Op):
     """z[n, *o, *k, c] = x[n, *(o * stride + k * dilation - before), c], zero outside (im2col)."""
 
     name = "patches"
+    jvp = multilinear
     batch = folded
 
     def infer(self, x: Type, *, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...], padding: Padding) -> Type:
@@ -247,6 +249,7 @@ class Fold(Op):
     """The transpose of `patches`: every element of [batch, *size, channels] is the sum of its copies in the windows (col2im)."""
 
     name = "fold"
+    jvp = multilinear
     batch = folded
 
     def infer(
