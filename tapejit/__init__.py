@@ -29,6 +29,7 @@ from tapejit.tensor_array import TensorArray
 # recording, differentiating, compiling
 from tapejit.tape import GradientTape, UnconnectedGradients
 from tapejit.gradients import *
+from tapejit.graph_gradients import *
 from tapejit.from_text import from_text as _from_text
 from tapejit.function import function
 from tapejit.comparison import compare

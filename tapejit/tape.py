@@ -301,7 +301,7 @@ class GradientTape:
 
         if at_once and count != 0 and (eager or not isinstance(head, Variable)):
             try:
-                made = iter(over_slices(row, [_one_hots(head, dims)], count, "element"))
+                made = iter(over_slices(row, [one_hots(head, dims)], count, "element"))
                 return [next(made) if hit else None for hit in connected]
             except (Assigns, Ragged):
                 pass
@@ -464,7 +464,7 @@ def _one_hot(k: Any, target: Any, dims: tuple[Dim, ...]) -> Any:
     return broadcast_like(row, target.dims)
 
 
-def _one_hots(target: Any, dims: tuple[Dim, ...]) -> Any:
+def one_hots(target: Any, dims: tuple[Dim, ...]) -> Any:
     """Those of all elements along `dims`: [elements, *target.dims]."""
     count = sizes.product(dims)
     index = iota(size=count, dtype=dtypes.int64)

@@ -7,6 +7,7 @@ is answered with None at once, for which the graph is followed as the pass `diff
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tapejit.core import places
@@ -97,6 +98,41 @@ class TracedTape:
         cell = _cell(recorder, variable)
         attrs = {"cell": cell, "type": variable.cell_type()}
         return recorder.builder.emit(structure.read, (), attrs, name=cell, tapes=tapes, place=places.here(3))[0]
+
+
+def looking_back(recorder: Recorder, sources: Sequence[Any], constants: Sequence[Any]) -> TracedTape:
+    """A tape that has seen every line of the function so far, with `sources` watched from where they are made.
+
+    The lines that make one of `constants` are left out, so no path leads through them.
+    """
+    tape = TracedTape(recorder, "graph")
+
+    def value(x: Any) -> Value:
+        return recorder.builder.literal(recorder.operand(x))
+
+    cells = {_cell(recorder, x): None for x in sources if isinstance(x, Variable)}
+    watched = {id(v): v for v in (value(x) for x in sources if not isinstance(x, Variable))}
+    cut = {id(value(x)) for x in constants if not isinstance(x, Variable)}
+    frozen = {_cell(recorder, x) for x in constants if isinstance(x, Variable)} - set(cells)
+    for at in recorder.around():
+        body: list[Node] = []
+
+        def watch(values: Iterable[Value], into: list[Node] = body) -> None:
+            into.extend(Node(structure.watch, (v,), {"tape": tape.name}, ()) for v in values if id(v) in watched)
+
+        if at is recorder.root:
+            body += [Node(structure.watch, (), {"tape": tape.name, "cell": c}, ()) for c in cells]
+        watch(at.graph.params)
+        for node in at.graph.body:
+            if not any(id(o) in cut for o in node.outs) and not (node.op is structure.read and node.attrs["cell"] in frozen):
+                node.tapes = (*node.tapes, tape.name)
+            body.append(node)
+            watch(node.outs)
+        at.graph.body[:] = body
+        _shadows.pop(at, None)  # what it has followed was not tagged yet
+    for c in cells:
+        tape._cells[c] = weakref.ref(recorder.root)
+    return tape
 
 
 def _source_name(source: Any) -> str:

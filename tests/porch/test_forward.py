@@ -216,7 +216,10 @@ def test_every_direct_rule_is_the_transpose_of_the_gradient():
             if not all(y.dtype is tf.float64 for y in outs):
                 continue
             given = tuple(tf.constant(random.normal(size=x.shape)) if k in flows else None for k, x in enumerate(xs))
-            direct = op.jvp(given, out, *operands, **attrs)
+            try:
+                direct = op.jvp(given, out, *operands, **attrs)
+            except NotImplementedError:  # nor has it a gradient
+                continue
             if direct is NotImplemented:
                 continue
             general = type("General", (), {"jvp": lambda *a, **k: NotImplemented, "vjp": op.vjp})()
