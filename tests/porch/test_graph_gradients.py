@@ -16,7 +16,7 @@ def test_they_need_a_traced_function():
     x = tf.constant(X)
     for f in (tf.gradients, tf.hessians):
         with pytest.raises(
-            RuntimeError, match="tf.gradients is not supported when eager execution is enabled. Use tf.GradientTape instead."
+            RuntimeError, match=r"tf.gradients is not supported when eager execution is enabled. Use tf.GradientTape instead."
         ):
             f(x * x, x)
 
@@ -133,7 +133,7 @@ def test_hessians():
 
 def test_wrong_arguments():
     def f(x):
-        with pytest.raises(TypeError, match="every element of `xs` must be a tf.Tensor"):
+        with pytest.raises(TypeError, match=r"every element of `xs` must be a tf.Tensor"):
             tf.gradients(x, [1.0])
         with pytest.raises(ValueError, match="2 ys need 2 grad_ys, got 1"):
             tf.gradients([x, x], x, grad_ys=[x])
