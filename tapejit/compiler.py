@@ -65,7 +65,7 @@ class Record:
 
 @dataclass
 class Timing:
-    """Seconds that the first call spent where; `hit` if the code came from the disk."""
+    """Seconds that the first call spent where; `hit` if the code came from the disk, `shared` if it is that of an earlier trace."""
 
     trace: float = 0.0
     passes: float = 0.0
@@ -74,6 +74,7 @@ class Timing:
     compile: float = 0.0
     load: float = 0.0
     hit: bool = False
+    shared: bool = False
 
 
 def compile(graph: Graph, timing: Timing | None = None, checks: bool = False) -> Compiled:
@@ -158,13 +159,15 @@ class Compiled:
         returns: Any,
         fallback: Callable[..., Any] | None = None,
         gate: np.ndarray | None = None,
+        pinned: Mapping[str, int] | None = None,
     ) -> Callable[..., Any]:
         """A callable that runs the step and returns `returns` with its results filled in.
 
         `tensor` is the class of tensors; `arguments` puts the step's tensor arguments into the structure of a call, of which the last
         ones are passed by `keywords`; `cells` gives the variable behind each cell, whose `_value` is a tensor; `consts` the arrays
-        held by reference. Where a call does not fit it returns what `fallback` does (NotImplemented without one), as it does while `gate` is not 0. Raises what the step's
-        checks and callbacks raise, with every variable as it was.
+        held by reference; `pinned` what open sizes must be, for a trace that shares the step with others. Where a call does not fit it
+        returns what `fallback` does (NotImplemented without one), as it does while `gate` is not 0. Raises what the step's checks and
+        callbacks raise, with every variable as it was.
         """
         record = self.record
         planned = Plan(
@@ -177,7 +180,10 @@ class Compiled:
             results=[Result(f"{b}.address" if b in record.late else b, t.dtype.np, t.shape, b in record.late) for b, t in record.results],
             returns=returns,
             sizes=record.sizes,
-            guards=[(a, b) for a, b in record.guards if sizes.names(a) | sizes.names(b) <= set(record.sizes)],
+            guards=[
+                *((sizes.named(name), value) for name, value in (pinned or {}).items()),
+                *((a, b) for a, b in record.guards if sizes.names(a) | sizes.names(b) <= set(record.sizes)),
+            ],
             constants={b: np.ascontiguousarray(consts[n]) for n, b in record.consts if b in record.table}
             | {b: np.ascontiguousarray(a) for b, a in record.constants.items() if b in record.table},
             addresses={} if self._callback is None else {"callback": ctypes.cast(self._callback, ctypes.c_void_p).value or 0},

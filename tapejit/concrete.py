@@ -29,6 +29,7 @@ from tapejit.record.inline import inline
 from tapejit.record.recorder import Recorder
 from tapejit.runtime.plan import Argument, Give
 from tapejit.runtime.plan import Literal as Same
+from tapejit.sharing import Program, Programs
 from tapejit.signature import Arguments, FunctionType, Signature, fitted
 from tapejit.spec import TensorSpec
 from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
@@ -51,6 +52,7 @@ class ConcreteFunction:
         arguments: Arguments,
         recording: Recording,
         donated: frozenset[str] = frozenset(),
+        programs: Programs | None = None,
     ) -> None:
         self.owner_name, self.signature = owner_name, signature
         self.number = next(_numbers)
@@ -63,7 +65,8 @@ class ConcreteFunction:
         self.trace_seconds = recording.seconds
         self.timing: Any = None
         self.variable_arguments = recording.variable_arguments
-        self._compiled: Any = None
+        self._programs = programs if programs is not None else Programs()
+        self._program: tuple[Program, dict[str, int]] | None = None
         self._differentiated: Graph | None = None
         self._flat: dict[tuple[int, ...], Callable[..., Any]] = {}
         self._direct: dict[tuple[int, ...], Callable[..., Any] | None] = {}
@@ -277,7 +280,7 @@ class ConcreteFunction:
         flat = self._flat.get(key)
         if flat is None:
             returns = [Give(k) for k in range(len(self._compiles().results))]
-            flat = self.compiled().launcher(EagerTensor, lambda own: own, (), bound, self._consts(), returns)
+            flat = self.compiled().launcher(EagerTensor, lambda own: own, (), bound, self._consts(), returns, pinned=self._pinned())
             _make_room(self._flat)
             self._flat[key] = flat
         out = flat(*tensors)
@@ -323,6 +326,7 @@ class ConcreteFunction:
                 self._consts(),
                 returns,
                 gate=numerics.gate(self._checks),
+                pinned=self._pinned(),
             )
         except TypeError:  # a structure that only Python can take apart
             return None
@@ -340,16 +344,24 @@ class ConcreteFunction:
         tensors = [(base, name) for k, (base, _), name in leaves if isinstance(k, TensorLeaf)]
         return Donation(self.owner_name, self.traced, {p: name for p, (base, name) in enumerate(tensors) if base in donated})
 
-    def compiled(self) -> Any:
-        """The native step, compiled at the first need."""
-        if self._compiled is None:
+    def program(self) -> tuple[Program, dict[str, int]]:
+        """The native step, compiled at the first need or taken from an earlier trace; and what the sizes are that it leaves open."""
+        if self._program is None:
             with self._lock:
-                if self._compiled is None:
+                if self._program is None:
                     from tapejit import compiler
 
                     self.timing = compiler.Timing(trace=self.trace_seconds)
-                    self._compiled = compiler.compile(self._compiles(), self.timing, self._checks)
-        return self._compiled
+                    self._program = self._programs.program(self._compiles(), self.timing, self._checks)
+        return self._program
+
+    def compiled(self) -> Any:
+        """The native step."""
+        return self.program()[0].compiled
+
+    def _pinned(self) -> dict[str, int]:
+        """What the open sizes of the native step must be in calls of this trace."""
+        return self.program()[1]
 
     def _packed(self, results: list[Any]) -> Any:
         if self.outputs_plan == [0] and self.tree.is_leaf():
@@ -403,21 +415,22 @@ class ConcreteFunction:
         if not values and self._donation is None:
             return self
         graph = self.differentiated().with_body(self.differentiated().body, [*self.differentiated().results, *values])
-        return self._variant(graph)
+        return self._variant(graph, "forward")
 
     def checked(self) -> ConcreteFunction:
         """The same trace, compiled into a step that fails at the first line that gives NaN or an infinity."""
         if self._checked is None:
-            self._checked = self._variant(self.traced)
+            self._checked = self._variant(self.traced, "checked")
             self._checked._checks = True
         return self._checked
 
-    def _variant(self, graph: Graph) -> ConcreteFunction:
-        """A function like this one with another graph, still to be compiled."""
+    def _variant(self, graph: Graph, part: str) -> ConcreteFunction:
+        """A function like this one with another graph, still to be compiled; `part` says in what."""
         out = copy.copy(self)
         out.traced = graph
         out._donation = None  # the tape holds the arguments; a checked step keeps them to show them
-        out._compiled, out._flat, out._direct, out._lock = None, {}, {}, threading.Lock()
+        out._programs, out._program = self._programs.part(part), None
+        out._flat, out._direct, out._lock = {}, {}, threading.Lock()
         out._call_op = out._checked = None
         return out
 
@@ -441,6 +454,7 @@ class _CallOp(Op):
 
     def __init__(self, concrete: ConcreteFunction) -> None:
         self.name = f"call_{concrete.owner_name}"
+        self._programs = concrete._programs
         cells = [*concrete.cells, *concrete.variable_arguments]  # in the order of `bindings`
         graph = pure(concrete.differentiated(), cells, list(concrete.captured))
         try:

@@ -22,6 +22,7 @@ from tapejit.explain import retraces
 from tapejit.explain.retraces import History, Retraces
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import thread
+from tapejit.sharing import Programs
 from tapejit.signature import Arguments, FunctionType, Signature
 from tapejit.traces import Traces
 from tapejit.tracing import Creation, Recording, record
@@ -64,6 +65,7 @@ class Function:
         self.reduce_retracing, self.autograph = reduce_retracing, autograph
         self.donated = donated_parameters(donate, self.name, self.signature.parameters)
         self._traces = Traces(max_traces)
+        self._programs = Programs()
         self._lock = threading.RLock()
         self._count = 0
         self._history = History(self.name, on_retrace, getattr(python_function, "__code__", None))
@@ -136,7 +138,7 @@ class Function:
             recording = self._recorded(arguments)
         elif self._creation is Creation.ALLOWED:
             self._creation = Creation.LATE
-        concrete = ConcreteFunction(self.name, self.signature, arguments, recording, self.donated)
+        concrete = ConcreteFunction(self.name, self.signature, arguments, recording, self.donated, self._programs)
         self._history.made(trace, arguments, concrete.seconds_spent)
         self.adopt(concrete)
         return concrete

@@ -1,0 +1,82 @@
+"""Compiled programs that the traces of one function share.
+
+Python is traced again for every new shape, as its result may depend on it. But the program of the first size is compiled for just that,
+and the program of the second distinct size of an axis is compiled with that axis left open; it serves every later trace that differs in
+nothing but the sizes. So a last, smaller batch costs one compilation, and all others after it a trace.
+
+In: the graph of a trace. Out: a `Program`, and the sizes with which it is that graph's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tapejit.core.errors import InternalError
+from tapejit.ir.graph import Graph
+from tapejit.passes.generalise import General, Outline, generalise, outline
+
+if TYPE_CHECKING:
+    from tapejit import compiler
+
+_log = logging.getLogger("tapejit")
+_NEAR = 16  # how many programs a new trace is compared with
+
+
+@dataclass(eq=False)
+class Program:
+    """A compiled graph. `general` if sizes of it are open."""
+
+    graph: Graph
+    compiled: compiler.Compiled
+    outline: Outline
+    general: General | None = None
+
+
+@dataclass(eq=False)
+class Programs:
+    """The programs of one function, as long as any of its traces uses them. `parts` are those of what is derived from the traces."""
+
+    held: list[weakref.ref[Program]] = field(default_factory=list)
+    parts: dict[Any, Programs] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.Lock)
+
+    def part(self, key: Any) -> Programs:
+        """The programs of something that is derived from every trace alike."""
+        with self.lock:
+            return self.parts.setdefault(key, Programs())
+
+    def program(self, graph: Graph, timing: compiler.Timing, checks: bool) -> tuple[Program, dict[str, int]]:
+        """The program for a graph, and the values of its open sizes."""
+        from tapejit import compiler
+
+        mine = outline(graph)
+        with self.lock:
+            self.held = [ref for ref in self.held if ref() is not None]
+            near = [p for ref in reversed(self.held[-_NEAR:]) if (p := ref()) is not None]
+        for p in near:
+            env = p.general.sizes_of(mine) if p.general is not None else {} if p.outline == mine else None
+            if env is not None:
+                timing.shared = True
+                return p, env
+        made = self._opened(near, graph, mine, timing, checks) or Program(graph, compiler.compile(graph, timing, checks), mine)
+        with self.lock:
+            self.held.append(weakref.ref(made))
+        return made, {} if made.general is None else made.general.sizes_of(mine) or {}
+
+    def _opened(self, near: list[Program], graph: Graph, mine: Outline, timing: compiler.Timing, checks: bool) -> Program | None:
+        """A program with open sizes that serves a graph and an earlier one; None if they differ in more than sizes."""
+        from tapejit import compiler
+
+        for p in near:
+            general = generalise(p.graph, p.outline, graph, mine) if p.general is None else None
+            if general is None:
+                continue
+            try:
+                return Program(general.graph, compiler.compile(general.graph, timing, checks), mine, general)
+            except (InternalError, NotImplementedError, ValueError, TypeError) as e:
+                _log.debug("%s is compiled for its exact sizes: %s", p.graph.name, e)
+        return None
