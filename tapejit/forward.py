@@ -12,7 +12,7 @@ from typing import Any
 
 from tapejit import nest
 from tapejit.core import places
-from tapejit.ir.op import Op, thread
+from tapejit.ir.op import Listener, Op, thread
 from tapejit.ops.elementwise import zeros_like
 from tapejit.ops.operand import Tensor
 from tapejit.record.source import name_at
@@ -26,7 +26,7 @@ _log = logging.getLogger("tapejit")
 _integers_watched = 0  # the warning is given five times
 
 
-class _Transpose:
+class _Transpose(Listener):
     """Stands among the tapes of the thread and records what is derived from some tensors: one gradient rule, to be transposed."""
 
     pushes = False
@@ -44,9 +44,6 @@ class _Transpose:
     def follows(self, inputs: Any) -> bool:
         """Whether an op of these operands would be recorded."""
         return any(id(x) in self._active for x in inputs)
-
-    def saw(self, variable: Variable, value: Any) -> None:
-        """Called by a variable that is read, which is constant here."""
 
 
 def _tangents(op: Op, inputs: tuple[Any, ...], attrs: dict[str, Any], outputs: tuple[Any, ...], given: tuple[Any, ...]) -> Any:
@@ -74,7 +71,7 @@ def _dense(x: Any) -> Any:
     return x.to_tensor() if hasattr(x, "to_tensor") else x
 
 
-class ForwardAccumulator:
+class ForwardAccumulator(Listener):
     """Jacobian-vector products of what is computed within the context (`tf.autodiff.ForwardAccumulator`).
 
     `primals` (tensors and variables, nested as one likes) are moved along `tangents`, of the same structure, shapes and dtypes;

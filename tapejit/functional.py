@@ -18,7 +18,6 @@ from tapejit.core.dtypes import DType, as_dtype
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
-from tapejit.function import function
 from tapejit.ir.op import thread
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
@@ -28,11 +27,9 @@ from tapejit.ops.joining import concat, stack
 from tapejit.ops.slicing import axis_slice
 from tapejit.record.nesting import assign_after, cell_type, cells_touched, lift, read_before
 from tapejit.tensor import GraphTensor, convert_to_tensor
-from tapejit.vectorized import Assigns, compiled_by, over_slices
+from tapejit.vectorized import Assigns, over_slices
 
 __all__ = ["foldl", "foldr", "map_fn", "scan", "vectorized_map"]
-
-compiled_by(function)
 
 Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]  # (state, slices) -> (state, results)
 

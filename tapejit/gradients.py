@@ -18,7 +18,7 @@ import optree
 from tapejit.arrays import identity
 from tapejit.carried import leaves_of
 from tapejit.core import places
-from tapejit.ir.op import Op, thread
+from tapejit.ir.op import Listener, Op, thread
 from tapejit.ops import control
 from tapejit.ops.broadcasting import broadcast_like
 from tapejit.ops.elementwise import zeros_like
@@ -32,7 +32,7 @@ __all__ = ["custom_gradient", "grad_pass_through", "recompute_grad"]
 
 
 # ------------------------------------------------------------------------------------------ what they share
-class _Watcher:
+class _Watcher(Listener):
     """Stands among the tapes of the thread and notes which trainable variables are read."""
 
     pushes = False
@@ -44,9 +44,6 @@ class _Watcher:
         """Called by a variable that is read."""
         if variable.trainable:
             self.read.setdefault(id(variable), variable)
-
-    def record(self, op: Op, inputs: Any, attrs: dict[str, Any], outputs: Any) -> None:
-        """Called by the executor; what is computed does not matter here."""
 
     def follows(self, inputs: Any) -> bool:
         """Whether an op of these operands would be recorded."""

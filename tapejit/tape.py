@@ -20,7 +20,7 @@ from tapejit.core.types import Type
 from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir import structure
 from tapejit.ir.builder import number
-from tapejit.ir.op import Op, thread
+from tapejit.ir.op import Listener, Op, thread
 from tapejit.ops import control
 from tapejit.ops.batching import Ragged
 from tapejit.ops.broadcasting import broadcast_like
@@ -55,7 +55,7 @@ def seated(tape: Any) -> tuple[Any, ...]:
     return (*(t for t in thread.tapes if not t.pushes), tape, *pushing)
 
 
-class GradientTape:
+class GradientTape(Listener):
     """TensorFlow's `tf.GradientTape`.
 
     Records ops with an operand that is watched or derived from one: trainable variables are watched when they are read
@@ -109,7 +109,7 @@ class GradientTape:
         active = self._active
         for x in inputs:
             if id(x) in active:
-                self._records.append(Record(op, tuple(inputs), attrs, outputs))
+                self._records.append(Record(op, tuple(inputs), attrs, outputs, places.position(4)))
                 for o in outputs:
                     active[id(o)] = o
                 return

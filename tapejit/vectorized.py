@@ -13,6 +13,7 @@ from typing import Any
 from tapejit.carried import as_value
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.function import function
 from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Literal, Operand, Value
 from tapejit.ir.op import thread
@@ -39,14 +40,6 @@ class Closure(Recorder):
     def written_out(self, array: Any, identity: Any) -> Value:
         """The value that stands for a small tensor: held like any other."""
         return self.capture(identity, identity, "tensor")
-
-
-_compile: list[Callable[..., Any]] = []  # tf.function, once that is there
-
-
-def compiled_by(function: Callable[..., Any]) -> None:
-    """Set what compiles a Python function."""
-    _compile[:] = [function]
 
 
 def over_slices(build: Build, rows: Sequence[Any], size: Dim, name: str) -> list[Any]:
@@ -115,7 +108,6 @@ def _line_by_line(graph: Graph, closure: Closure, rows: Sequence[Any], size: int
 
 
 def _compiled(graph: Graph, closure: Closure, rows: Sequence[Any], size: Dim) -> list[Any]:
-    (function,) = _compile
     cells, consts = list(closure.cells), list(closure.captured)
     body = pure(graph, cells, consts)
 

@@ -76,6 +76,18 @@ def user_frame(depth: int = 1) -> FrameType | None:
     return frame
 
 
+def position(depth: int = 1) -> tuple[CodeType, int] | None:
+    """Where the user's code is at, as the arguments of `place_of`, looking outwards from `depth` frames above the caller."""
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None:
+        code = frame.f_code
+        ours = _ours.get(code)
+        if not (is_ours(code) if ours is None else ours):
+            return code, frame.f_lasti
+        frame = frame.f_back
+    return None
+
+
 _positions: dict[tuple[CodeType, int], Place] = {}
 
 

@@ -134,6 +134,29 @@ class _Thread(threading.local):
 thread = _Thread()
 
 
+class Listener:
+    """What may stand among `thread.tapes`: it is told of every eager op and of every way by which values come and go."""
+
+    def record(self, op: Op, inputs: Any, attrs: dict[str, Any], outputs: tuple[Any, ...]) -> None:
+        """An op was carried out."""
+
+    def saw(self, variable: Any, value: Any) -> None:
+        """A variable was read; `value` is the tensor read, None while a function is traced."""
+
+    def gave(self, tensor: Any, value: Any) -> None:
+        """A tensor or variable was handed out as the NumPy or Python value `value`."""
+
+    def knows(self, value: Any) -> bool:
+        """Whether a Python number is one that a tensor was handed out as."""
+        return False
+
+    def took(self, value: Any, tensor: Any) -> None:
+        """`value`, a NumPy or Python value or a tensor, became the constant `tensor`."""
+
+    def assigned(self, variable: Any, value: Any) -> None:
+        """A variable was given the value of the tensor `value`."""
+
+
 def default_carrier(carry_out: Callable[[Op, tuple[Any, ...], dict[str, Any]], Any]) -> None:
     """Set, for all threads, who carries out an op none of whose operands is a tensor (the eager executor)."""
     _Thread.default = staticmethod(carry_out)  # type: ignore[assignment]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
+from tapejit.core.places import Place, place_of
 from tapejit.ir.op import OPS, Op
 
 
@@ -24,7 +25,12 @@ class Record(NamedTuple):
     inputs: tuple[Any, ...]
     attrs: dict[str, Any]
     outputs: tuple[Any, ...]
-    place: Any = None
+    place: Any = None  # a `Place`, or what `place_of` makes one of
+
+    @property
+    def where(self) -> Place | None:
+        """Where in the user's source it ran."""
+        return place_of(*self.place) if type(self.place) is tuple else self.place
 
 
 def _flows(x: Any) -> bool:
@@ -72,9 +78,10 @@ def _sparse_part(record: Record, operand: int, gs: tuple[Any, ...], sparse: Any)
 
 def _placed(error: LookupError | NotImplementedError, record: Record) -> Exception:
     """An error that says a gradient is missing, with the line of `record` where it is known."""
-    if record.place is None or "\n  at " in str(error) or type(error) not in (LookupError, NotImplementedError):
+    place = record.where
+    if place is None or "\n  at " in str(error) or type(error) not in (LookupError, NotImplementedError):
         return error
-    return type(error)(f"{error}\n{record.place.quote()}")
+    return type(error)(f"{error}\n{place.quote()}")
 
 
 def sweep(
