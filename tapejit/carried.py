@@ -82,8 +82,8 @@ class TensorVariable:
         """The parameters that stand for it there."""
         return [seen.value]
 
-    def leave(self, inner: Recorder, seen: Any, out: Any, loose: bool) -> list[Value]:
-        """What the body returns for it. TypeError or ValueError if that is of another type."""
+    def leave(self, inner: Recorder, seen: Any, out: Any, hint: str) -> list[Value]:
+        """What the body returns for it. TypeError or ValueError if that is of another type; `hint` says how a shape may be left open."""
         if not tensorlike(out) or isinstance(out, TensorArray):
             raise TypeError(places.with_place(f"'{self.label}' is a tensor before the loop, but {out!r} after one iteration"))
         typed = isinstance(getattr(out, "dtype", None), DType)
@@ -99,17 +99,13 @@ class TensorVariable:
             said = (
                 f"'{self.label}' has shape {shape_text(self.type)} before the loop, but shape {shape_text(value.type)} after one iteration."
             )
-            if loose:
+            if not hint:
                 raise NotImplementedError(
                     places.with_place(
                         f"{said} Loop variables whose shape changes are carried outside traced functions only; write a tf.TensorArray(dynamic_size=True)"
                     )
                 )
-            raise ValueError(
-                places.with_place(
-                    f"{said} Use the `shape_invariants` argument of tf.while_loop or tf.autograph.experimental.set_loop_options to set shape invariants."
-                )
-            )
+            raise ValueError(places.with_place(f"{said} {hint}"))
         return [value]
 
     def starts(self) -> list[Any]:
@@ -159,7 +155,7 @@ class ArrayVariable:
                 seen.whole(self._element)
         return self._values[id(inner)]
 
-    def leave(self, inner: Recorder, seen: TensorArray, out: Any, loose: bool) -> list[Value]:
+    def leave(self, inner: Recorder, seen: TensorArray, out: Any, hint: str) -> list[Value]:
         """What the body returns for it."""
         if not isinstance(out, TensorArray) or out.dtype is not seen.dtype:
             raise TypeError(places.with_place(f"'{self.label}' is {self.given!r} before the loop, but {out!r} after one iteration"))

@@ -19,6 +19,7 @@ from tapejit.carried import ArrayVariable, TensorVariable, agree, as_value, fits
 from tapejit.core import dtypes, places, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.errors import InvalidArgumentError
+from tapejit.core.types import Type
 from tapejit.debugging import Assert
 from tapejit.ir.graph import Graph, Value
 from tapejit.ir.op import thread
@@ -76,122 +77,127 @@ def cond(pred: Any, true_fn: Callable[[], Any] | None = None, false_fn: Callable
     return branch(pred, true_fn, false_fn)
 
 
-class _Branch:
-    """One of two branches, recorded."""
+class Branches:
+    """A `cond` while it is recorded: two graphs that are filled one after the other, then results that are the one's or the other's.
 
-    def __init__(self, recorder: Recorder, name: str, fn: Callable[[], Any]) -> None:
-        with recorder.nested(name) as self.recorder:
-            self.result = fn()
-        self.leaves, self.tree = leaves_of(self.result)
+    `ways` are the recorders of the graphs, `sides` is what errors call them.
+    """
 
-    @property
-    def graph(self) -> Graph:
-        return self.recorder.graph
+    def __init__(self, pred: Any, sides: tuple[str, str] = _SIDES) -> None:
+        self.outer, self.sides = thread.recorder, sides
+        self.chosen = condition(pred)
+        self.ways: tuple[Recorder, Recorder] = (self.outer.inner("then"), self.outer.inner("otherwise"))
+        self._again: list[Callable[[list[Any]], Any]] = []
 
-    def value(self, x: Any, dtype: DType | None) -> Value:
-        with recording(self.recorder):
-            return as_value(self.recorder, x, dtype)
+    def add(self, x: Any, y: Any, label: str) -> None:
+        """A result: `x`, a tensor, number or TensorArray of the first graph, or `y` of the other. TypeError or ValueError if they differ in kind."""
+        self._again.append(self._joined(x, y, label))
+
+    def results(self) -> list[Any]:
+        """Write the line; the results in the order they were added."""
+        recorder, ways = self.outer, self.ways
+        read, written = cells_touched(w.graph for w in ways)
+        holds = read_before(recorder, [*read, *written])
+        for w in ways:
+            after = lift(w.graph, recorder.builder.names, holds)
+            w.graph.results.extend(after[c] for c in written)
+        outs = list(control.cond(self.chosen, then=ways[0].graph, otherwise=ways[1].graph) or ())
+        made = outs[: len(outs) - len(written)]
+        assign_after(recorder, written, (o.value for o in outs[len(made) :]))
+        return [again(made) for again in self._again]
+
+    def _value(self, way: Recorder, x: Any, dtype: DType | None = None) -> Value:
+        with recording(way):
+            return as_value(way, x, dtype)
+
+    def _joined(self, x: Any, y: Any, label: str) -> Callable[[list[Any]], Any]:
+        """Make leaves `x` and `y` results of the two graphs; returns what takes the leaf of the whole out of the list of results."""
+        if x is y and not hasattr(x, "dims"):
+            return lambda made: x
+        for z, side in zip((x, y), self.sides, strict=True):
+            if z is None:
+                raise ValueError(
+                    places.with_place(f"{label} is None at the end of {side}. Both {self.sides[0]} and {self.sides[1]} must set it")
+                )
+            if not tensorlike(z):
+                raise TypeError(
+                    places.with_place(f"{label} is {z!r} at the end of {side}; branches that both may run give tensors or numbers")
+                )
+        if isinstance(x, TensorArray) or isinstance(y, TensorArray):
+            return self._joined_arrays(x, y, label)
+        wanted = next((z.dtype for z in (x, y) if isinstance(getattr(z, "dtype", None), DType)), None)
+        given = [
+            self._value(way, z, None if isinstance(getattr(z, "dtype", None), DType) or not fits(z, wanted) else wanted)
+            for way, z in zip(self.ways, (x, y), strict=True)
+        ]
+        return self._same_results(given, label)
+
+    def _same_results(self, given: list[Value], label: str) -> Callable[[list[Any]], Any]:
+        (one, other), sides = (v.type for v in given), self.sides
+        if one.dtype is not other.dtype:
+            raise TypeError(
+                places.with_place(
+                    f"{label} has dtype {one.dtype.name} in {sides[0]}, but dtype {other.dtype.name} in {sides[1]}; write tf.cast in one of them"
+                )
+            )
+        if not agree(one, other):
+            raise ValueError(
+                places.with_place(
+                    f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree"
+                )
+            )
+        at = len(self.ways[0].graph.results)
+        for way, v in zip(self.ways, given, strict=True):
+            way.graph.results.append(v)
+        return lambda made: made[at]
+
+    def _joined_arrays(self, x: Any, y: Any, label: str) -> Callable[[list[Any]], Any]:
+        if not (isinstance(x, TensorArray) and isinstance(y, TensorArray)) or x.dtype is not y.dtype:
+            raise TypeError(places.with_place(f"{label} is {x!r} in {self.sides[0]}, but {y!r} in {self.sides[1]}"))
+        element = x.element() or y.element()
+        for way, z in zip(self.ways, (x, y), strict=True):  # the tensor of one that nobody has touched may show the shape of an element
+            if element is None:
+                with recording(way):
+                    element = tuple(z.whole().dims[1:])
+        dense, lengths = [], []
+        partial = x.rows() != y.rows() or x._length is not None or y._length is not None
+        room = sizes.maximum(x.rows(), y.rows())
+        for way, z in zip(self.ways, (x, y), strict=True):
+            with recording(way):
+                dense.append(as_value(way, enlarged(z.whole(element), room)))
+                lengths.append(as_value(way, z.size()))
+        rows = self._same_results(dense, label)
+        if not partial:
+            return lambda made: x.of(rows(made), None, x._fixed)
+        length = self._same_results(lengths, label)
+        return lambda made: x.of(rows(made), length(made), x._fixed)
 
 
-def branch(
-    pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], sides: tuple[str, str] = _SIDES, labels: Sequence[str] | None = None
-) -> Any:
-    """`cond` in a function being traced. `sides` is what errors call the branches, `labels` the results."""
-    recorder = thread.recorder
-    chosen = condition(pred)
-    ways = (_Branch(recorder, "then", true_fn), _Branch(recorder, "otherwise", false_fn))
-    a, b = ways
+def branch(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], sides: tuple[str, str] = _SIDES, label: str = "") -> Any:
+    """`cond` in a function being traced. `sides` is what errors call the branches, `label` the result."""
+    both = Branches(pred, sides)
+    given = []
+    for way, fn in zip(both.ways, (true_fn, false_fn), strict=True):
+        with recording(way):
+            given.append(fn())
+    a, b = given
     try:
-        nest.assert_same_structure(a.result, b.result, check_types=False)
+        nest.assert_same_structure(a, b, check_types=False)
     except (ValueError, TypeError) as error:
         raise TypeError(
             places.with_place(
-                f"{sides[0]} and {sides[1]} must have the same nested structure of results: {sides[0]} returns {a.result!r}, "
-                f"{sides[1]} returns {b.result!r} ({error})"
+                f"{sides[0]} and {sides[1]} must have the same nested structure of results: {sides[0]} returns {a!r}, "
+                f"{sides[1]} returns {b!r} ({error})"
             )
         ) from None
-    rebuilt: list[Callable[[list[Any]], Any]] = []
-    for k, (x, y) in enumerate(zip(a.leaves, b.leaves, strict=True)):
-        label = labels[k] if labels is not None else _label(a.leaves, k)
-        rebuilt.append(_joined(ways, x, y, label, sides))
-    read, written = cells_touched(w.graph for w in ways)
-    holds = read_before(recorder, [*read, *written])
-    for w in ways:
-        after = lift(w.graph, recorder.builder.names, holds)
-        w.graph.results.extend(after[c] for c in written)
-    outs = list(control.cond(chosen, then=a.graph, otherwise=b.graph) or ())
-    made = outs[: len(outs) - len(written)]
-    assign_after(recorder, written, (o.value for o in outs[len(made) :]))
-    return optree.tree_unflatten(a.tree, [again(made) for again in rebuilt])
+    leaves, tree = leaves_of(a)
+    for k, (x, y) in enumerate(zip(leaves, leaves_of(b)[0], strict=True)):
+        both.add(x, y, label or _label(leaves, k))
+    return optree.tree_unflatten(tree, both.results())
 
 
 def _label(leaves: list[Any], k: int) -> str:
     return "the result" if len(leaves) == 1 else f"result {k}"
-
-
-def _joined(ways: tuple[_Branch, _Branch], x: Any, y: Any, label: str, sides: tuple[str, str]) -> Callable[[list[Any]], Any]:
-    """Make leaves `x` and `y` results of the two branches; returns what takes the leaf of the whole out of the list of results."""
-    if x is y and not hasattr(x, "dims"):
-        return lambda made: x
-    for z, side in ((x, sides[0]), (y, sides[1])):
-        if z is None:
-            raise ValueError(
-                places.with_place(f"{label} is None at the end of {side}; return a tensor from both {sides[0]} and {sides[1]}")
-            )
-        if not tensorlike(z):
-            raise TypeError(
-                places.with_place(f"{label} is {z!r} at the end of {side}; branches that both may run return tensors or numbers")
-            )
-    if isinstance(x, TensorArray) or isinstance(y, TensorArray):
-        return _joined_arrays(ways, x, y, label, sides)
-    wanted = next((z.dtype for z in (x, y) if isinstance(getattr(z, "dtype", None), DType)), None)
-    given = [
-        way.value(z, None if isinstance(getattr(z, "dtype", None), DType) or not fits(z, wanted) else wanted)
-        for way, z in zip(ways, (x, y), strict=True)
-    ]
-    return _same_results(ways, given, label, sides)
-
-
-def _same_results(ways: tuple[_Branch, _Branch], given: list[Value], label: str, sides: tuple[str, str]) -> Callable[[list[Any]], Any]:
-    one, other = (v.type for v in given)
-    if one.dtype is not other.dtype:
-        raise TypeError(
-            places.with_place(
-                f"{label} has dtype {one.dtype.name} in {sides[0]}, but dtype {other.dtype.name} in {sides[1]}; write tf.cast in one of them"
-            )
-        )
-    if not agree(one, other):
-        raise ValueError(
-            places.with_place(
-                f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree"
-            )
-        )
-    at = len(ways[0].graph.results)
-    for way, v in zip(ways, given, strict=True):
-        way.graph.results.append(v)
-    return lambda made: made[at]
-
-
-def _joined_arrays(ways: tuple[_Branch, _Branch], x: Any, y: Any, label: str, sides: tuple[str, str]) -> Callable[[list[Any]], Any]:
-    if not (isinstance(x, TensorArray) and isinstance(y, TensorArray)) or x.dtype is not y.dtype:
-        raise TypeError(places.with_place(f"{label} is {x!r} in {sides[0]}, but {y!r} in {sides[1]}"))
-    element = x.element() or y.element()
-    for way, z in zip(ways, (x, y), strict=True):  # the tensor of one that nobody has touched may show the shape of an element
-        if element is None:
-            with recording(way.recorder):
-                element = tuple(z.whole().dims[1:])
-    dense, lengths = [], []
-    partial = x.rows() != y.rows() or x._length is not None or y._length is not None
-    room = sizes.maximum(x.rows(), y.rows())
-    for way, z in zip(ways, (x, y), strict=True):
-        with recording(way.recorder):
-            dense.append(as_value(way.recorder, enlarged(z.whole(element), room)))
-            lengths.append(as_value(way.recorder, z.size()))
-    rows = _same_results(ways, dense, label, sides)
-    if not partial:
-        return lambda made: x.of(rows(made), None, x._fixed)
-    length = _same_results(ways, lengths, label, sides)
-    return lambda made: x.of(rows(made), length(made), x._fixed)
 
 
 def case(
@@ -305,6 +311,9 @@ def _repacked(out: Any, like: Any) -> list[Any]:
     return listed
 
 
+_INVARIANTS = "Use the `shape_invariants` argument of tf.while_loop to set shape invariants."
+
+
 def _eager_loop(test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, limit: Any) -> Any:
     values = list(loop_vars)
     left = -1 if limit is None else int(limit)
@@ -338,6 +347,105 @@ def labels_of(function: Callable[..., Any], loop_vars: Sequence[Any]) -> list[st
     return out
 
 
+class Loop:
+    """A loop while it is recorded: its body, and the condition it goes on by or the `rows` it goes along, in graphs of their own.
+
+    `leaves` are the loop variables: tensors, numbers and TensorArrays; `labels` is what errors call them.
+    """
+
+    def __init__(self, leaves: Sequence[Any], labels: Sequence[str], hint: str = "", rows: Sequence[Any] = (), length: Any = None) -> None:
+        self.outer, self.hint = thread.recorder, hint
+        self.rows, self.length = rows, length
+        self.variables: list[Any] = []
+        for x, label in zip(leaves, labels, strict=True):
+            if isinstance(x, TensorArray):
+                self.variables.append(ArrayVariable(label, x, self.outer))
+            elif x is None or not tensorlike(x):
+                raise TypeError(
+                    places.with_place(f"'{label}' is {x!r} before the loop; loop variables are tensors, numbers or TensorArrays")
+                )
+            else:
+                self.variables.append(TensorVariable(label, x))
+        self.testing = self.outer.inner("test") if length is None else None
+        self.running = self.outer.inner("body")
+        self._seen: dict[int, list[Any]] = {}
+        self._parts: list[list[Value]] = []
+        self._slices: list[Value] = []
+        self.count: Any = length
+
+    def enter(self, inner: Recorder) -> list[Any]:
+        """The loop variables as the graph of `inner`, which is `testing` or `running`, sees them."""
+        self._seen[id(inner)] = [v.enter(inner) for v in self.variables]
+        return self._seen[id(inner)]
+
+    def slices(self, name: str) -> list[Any]:
+        """What the body sees of `rows`."""
+        types = [Type(x.dtype, tuple(x.dims[1:])) for x in self.rows]
+        self._slices = [self.running.builder.parameter(name, t) for t in types]
+        return [GraphTensor(p, self.running) for p in self._slices]
+
+    def tested(self, goes_on: Any) -> None:
+        """Whether the loop goes on, as the condition says."""
+        assert self.testing is not None
+        with recording(self.testing):
+            self.testing.graph.results = [as_value(self.testing, condition(goes_on))]
+
+    def ran(self, new: Sequence[Any]) -> None:
+        """The loop variables after an iteration. TypeError or ValueError for one whose dtype or shape has changed."""
+        seen = self._seen[id(self.running)]
+        with recording(self.running):
+            self._parts = [v.leave(self.running, s, x, self.hint) for v, s, x in zip(self.variables, seen, new, strict=True)]
+
+    def late(self, label: str, new: Any) -> None:
+        """A loop variable that has no value before the first iteration: zeros stand for it."""
+        with recording(self.running):
+            value = as_value(self.running, new)
+        zeros = e.full(shape=value.type.shape, value=False if value.type.dtype.kind == "b" else 0, dtype=value.type.dtype)
+        variable = TensorVariable(label, zeros)
+        self.variables.append(variable)
+        self._seen[id(self.running)].append(variable.enter(self.running))
+        self._parts.append([value])
+
+    def results(self) -> list[Any]:
+        """Write the line; the loop variables after the loop."""
+        recorder, variables = self.outer, self.variables
+        inners = [inner for inner in (self.testing, self.running) if inner is not None]
+        for inner in inners:
+            views = self._seen.get(id(inner), [])
+            views += [v.enter(inner) for v in variables[len(views) :]]
+            slices = [*self._slices] if self.rows and inner is self.running else []
+            inner.graph.params = [*(p for v, s in zip(variables, views, strict=True) for p in v.parameters(inner, s)), *slices]
+            self._seen[id(inner)] = views
+        # a TensorArray whose elements only the condition reads goes through the body as it is
+        for v, p, s in zip(variables, self._parts, self._seen[id(self.running)], strict=True):
+            stands = v.parameters(self.running, s)
+            p[:0] = stands[: len(stands) - len(p)]
+        body = self.running.graph
+        body.results = [r for p in self._parts for r in p]
+        read, written = cells_touched(inner.graph for inner in inners)
+        holds = read_before(recorder, [*read, *written])
+        starts = [GraphTensor(holds[c], recorder) for c in written]
+        for inner in inners:
+            inside = {c: inner.builder.parameter(c, cell_type(recorder, c)) for c in written}
+            after = lift(inner.graph, recorder.builder.names, holds | inside)
+            if inner is self.running:
+                body.results.extend(after[c] for c in written)
+        if self.testing is not None:
+            _make_room(recorder, variables, self.testing.graph, body, starts)
+        inits = [s for v in variables for s in v.starts()]
+        carried = len(inits) + len(starts)
+        if self.testing is not None:
+            *outs, self.count = control.while_loop(*inits, *starts, test=self.testing.graph, body=body, carried=carried)
+        else:
+            rows = body.params[len(inits) : len(inits) + len(self.rows)]  # cells come before the rows
+            body.params = [*body.params[: len(inits)], *body.params[len(inits) + len(rows) :], *rows]
+            attrs = {"body": body, "carried": carried, "scanned": len(rows), "length": self.length}
+            outs = list(control.scan(*inits, *starts, *self.rows, **attrs) or ())
+        assign_after(recorder, written, (o.value for o in outs[len(inits) :]))
+        made = outs[: len(inits)]
+        return [v.wrap(made) for v in variables]
+
+
 def loop(
     test: Callable[..., Any],
     body: Callable[..., Any],
@@ -347,56 +455,26 @@ def loop(
     limit: Any = None,
 ) -> Any:
     """`while_loop` in a function being traced. `labels` is what errors call the leaves of the loop variables; a `loose` shape may change."""
-    recorder = thread.recorder
     leaves, tree = leaves_of(list(loop_vars))
     labels = list(labels) if labels is not None else labels_of(body, loop_vars)
     if limit is not None:
         return _limited(test, body, loop_vars, labels, loose, limit)
-    variables: list[Any] = []
-    for x, label in zip(leaves, labels, strict=True):
-        if isinstance(x, TensorArray):
-            variables.append(ArrayVariable(label, x, recorder))
-        elif x is None or not tensorlike(x):
-            raise TypeError(places.with_place(f"'{label}' is {x!r} before the loop; loop variables are tensors, numbers or TensorArrays"))
-        else:
-            variables.append(TensorVariable(label, x))
-    with recorder.nested("test") as testing:
-        seen_by_test = [v.enter(testing) for v in variables]
-        goes_on = test(*optree.tree_unflatten(tree, seen_by_test))
-        testing.graph.results = [as_value(testing, condition(goes_on))]
-    if cells_touched([testing.graph])[1]:
+    made = Loop(leaves, labels, "" if loose else _INVARIANTS)
+    assert made.testing is not None
+    with recording(made.testing):
+        goes_on = test(*optree.tree_unflatten(tree, made.enter(made.testing)))
+    made.tested(goes_on)
+    if cells_touched([made.testing.graph])[1]:
         return _tested_in_body(test, body, loop_vars, labels, loose)
-    with recorder.nested("body") as running:
-        seen = [v.enter(running) for v in variables]
-        given = optree.tree_unflatten(tree, seen)
+    with recording(made.running):
+        given = optree.tree_unflatten(tree, made.enter(made.running))
         new = _repacked(body(*given), given)
         try:
             nest.assert_same_structure(given, new, check_types=False)
         except (ValueError, TypeError) as error:
             raise type(error)(places.with_place(f"The loop body changed the structure of the loop variables: {error}")) from None
-        parts = [v.leave(running, s, o, loose) for v, s, o in zip(variables, seen, leaves_of(new)[0], strict=True)]
-    graphs = (testing.graph, running.graph)
-    for inner, views in ((testing, seen_by_test), (running, seen)):
-        inner.graph.params = [p for v, s in zip(variables, views, strict=True) for p in v.parameters(inner, s)]
-    # a TensorArray whose elements only the condition reads goes through the body as it is
-    for v, p, s in zip(variables, parts, seen, strict=True):
-        stands = v.parameters(running, s)
-        p[:0] = stands[: len(stands) - len(p)]
-    running.graph.results = [r for p in parts for r in p]
-    read, written = cells_touched(graphs)
-    holds = read_before(recorder, [*read, *written])
-    starts = [GraphTensor(holds[c], recorder) for c in written]
-    for inner in (testing, running):
-        inside = {c: inner.builder.parameter(c, cell_type(recorder, c)) for c in written}
-        after = lift(inner.graph, recorder.builder.names, holds | inside)
-        if inner is running:
-            running.graph.results.extend(after[c] for c in written)
-    _make_room(recorder, variables, testing.graph, running.graph, starts)
-    inits = [s for v in variables for s in v.starts()]
-    outs = list(control.while_loop(*inits, *starts, test=testing.graph, body=running.graph, carried=len(inits) + len(starts)))
-    assign_after(recorder, written, (o.value for o in outs[len(inits) : -1]))
-    made = outs[: len(inits)]
-    results = optree.tree_unflatten(tree, [v.wrap(made) for v in variables])
+    made.ran(leaves_of(new)[0])
+    results = optree.tree_unflatten(tree, made.results())
     if hasattr(loop_vars, "_fields"):
         return type(loop_vars)(*results)
     return results if isinstance(loop_vars, list) else tuple(results)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tapejit import stages
+from tapejit.autograph.convert import converted
 from tapejit.concrete import ConcreteFunction, Unfit
 from tapejit.core import places
 from tapejit.donation import donated_parameters
@@ -155,9 +156,13 @@ class Function:
         self._under_way.append(arguments.key)
         self._count += 1
         try:
-            return record(self.python_function, self.name, self.signature, arguments, self._creation)
+            return record(self._traceable(), self.name, self.signature, arguments, self._creation)
         finally:
             self._under_way.pop()
+
+    def _traceable(self) -> Callable[..., Any]:
+        """The Python function as it is traced: with control flow that tensors may decide, unless `autograph=False`."""
+        return converted(self.python_function) if self.autograph else self.python_function
 
     def adopt(self, concrete: ConcreteFunction) -> None:
         """Enter a trace, for calls that it takes and no more specific one does."""
@@ -263,7 +268,7 @@ class Function:
                 raise ReferenceError(
                     f"the object whose method {self.name} was to be called is gone; keep it in a name of its own while its methods are in use"
                 )
-            return function(owner, *args, **kwargs)
+            return (function if thread.recorder is None else self._traceable())(owner, *args, **kwargs)
 
         del method.__wrapped__
         method.__signature__ = _without_first(function)  # type: ignore[attr-defined]

@@ -76,7 +76,11 @@ def _traced(step: Step, state: list[Any], labels: list[str], rows: list[Any], co
         seen = [v.enter(running) for v in carried]
         given = [GraphTensor(running.builder.parameter("row", Type(x.dtype, tuple(x.dims[1:]))), running) for x in rows]
         new, out = step(seen, given)
-        ends = [r for v, s, x in zip(carried, seen, new, strict=True) for r in v.leave(running, s, x, False)]
+        ends = [
+            r
+            for v, s, x in zip(carried, seen, new, strict=True)
+            for r in v.leave(running, s, x, "The shape of what is carried may not change.")
+        ]
         values = [as_value(running, x) for x in out]
     graph = running.graph
     read, written = cells_touched([graph])

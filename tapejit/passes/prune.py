@@ -27,7 +27,7 @@ def live(graph: Graph, results: Sequence[Value] | None = None) -> Graph:
     sizes_needed = _size_names_of(graph)
     kept: list[Node] = []
     for node in reversed(graph.body):
-        if not (_has_effect(node) or any(id(o) in needed for o in node.outs) or (node.op.binds_size and node.out.name in sizes_needed)):
+        if not (has_effect(node) or any(id(o) in needed for o in node.outs) or (node.op.binds_size and node.out.name in sizes_needed)):
             continue
         if isinstance(node.op, Nesting) and node.op in _NARROW:
             node = _narrowed(node, needed)
@@ -39,8 +39,8 @@ def live(graph: Graph, results: Sequence[Value] | None = None) -> Graph:
     return graph.with_body(kept, wanted)
 
 
-def _has_effect(node: Node) -> bool:
-    return node.op.effect or any(_has_effect(n) for g in node.graphs() for n in g.body)
+def has_effect(node: Node) -> bool:
+    return node.op.effect or any(has_effect(n) for g in node.graphs() for n in g.body)
 
 
 def _size_names_of(graph: Graph) -> set[str]:
@@ -126,7 +126,7 @@ def _narrowed(node: Node, needed: set[int]) -> Node:
     outs, attrs = node.outs, dict(node.attrs)
     first = attrs["carried"] if node.op is scan else len(outs) if node.op is while_loop else 0  # results before this one stay
     keep = [k for k, o in enumerate(outs) if k < first or id(o) in needed or (k == 0 and len(outs) == 1)]
-    if not keep and not any(_has_effect(n) for g in graphs.values() for n in g.body):
+    if not keep and not any(has_effect(n) for g in graphs.values() for n in g.body):
         keep = [0]
     if len(keep) < len(outs):
         outs = tuple(outs[k] for k in keep)

@@ -251,9 +251,13 @@ class Recorder:
     @contextmanager
     def nested(self, name: str) -> Iterator[Recorder]:
         """Record a nested graph: within, ops go into a graph of its own."""
-        inner = Recorder(Graph(self.builder.names.fresh(name), cells=self.root.graph.cells, consts=self.root.graph.consts), self)
+        inner = self.inner(name)
         with recording(inner):
             yield inner
+
+    def inner(self, name: str) -> Recorder:
+        """A recorder of a nested graph."""
+        return Recorder(Graph(self.builder.names.fresh(name), cells=self.root.graph.cells, consts=self.root.graph.consts), self)
 
     def around(self) -> Iterator[Recorder]:
         """This recorder and those of the graphs around it, outwards."""

@@ -1,0 +1,136 @@
+"""Python's functions as converted code calls them: on tensors they record operations, on anything else they are Python's own.
+
+In: what a user passes to `len`, `range`, `max`, `enumerate`, ... Out: tensors, or what Python gives.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import Any
+
+from tapejit import math, ordering
+from tapejit.arrays import shape as shape_of
+from tapejit.autograph.sources import counted, rows_of, zipped
+from tapejit.autograph.values import symbolic
+from tapejit.casting import cast
+from tapejit.control import condition
+from tapejit.core import dtypes, places
+from tapejit.creation import range as tensor_range
+from tapejit.ops import elementwise as e
+from tapejit.tensor import convert_to_tensor
+from tapejit.tensor_array import TensorArray
+
+
+def _len(x: Any, /) -> Any:
+    if isinstance(x, TensorArray):
+        return x.size()
+    if not symbolic(x):
+        return builtins.len(x)
+    if not x.dims:
+        raise ValueError(places.with_place("len requires a non-scalar tensor, got one of shape ()"))
+    return x.dims[0] if isinstance(x.dims[0], int) else shape_of(x)[0]
+
+
+def _int(x: Any = 0, /, *base: Any) -> Any:
+    if not symbolic(x):
+        return builtins.int(x, *base)
+    return cast(x, dtypes.int32)
+
+
+def _float(x: Any = 0.0, /) -> Any:
+    return cast(x, dtypes.float32) if symbolic(x) else builtins.float(x)
+
+
+def _range(start: Any, /, *others: Any) -> Any:
+    if any(symbolic(x) for x in (start, *others)):
+        return tensor_range(start, *others)
+    return builtins.range(start, *others)
+
+
+def _enumerate(iterable: Any, start: Any = 0) -> Any:
+    rows = rows_of(iterable)
+    return builtins.enumerate(iterable, start) if rows is None else counted(rows, start)
+
+
+def _zip(*iterables: Any, strict: bool = False) -> Any:
+    rows = [rows_of(x) for x in iterables]
+    known = [r for r in rows if r is not None]
+    if not known or len(known) < len(rows):
+        return builtins.zip(*iterables, strict=strict)
+    return zipped(known)
+
+
+def _sum(iterable: Any, /, start: Any = 0) -> Any:
+    if not symbolic(iterable):
+        return builtins.sum(iterable, start)
+    total = math.reduce_sum(iterable, axis=0)
+    return total if isinstance(start, int) and start == 0 else total + start
+
+
+def _extremum(python: Callable[..., Any], reduce: Callable[..., Any], binary: Callable[..., Any]) -> Callable[..., Any]:
+    def extremum(*args: Any, **options: Any) -> Any:
+        if options or not args:
+            return python(*args, **options)
+        if len(args) == 1:
+            if symbolic(args[0]):
+                return reduce(args[0], axis=0)
+            args = tuple(args[0])
+        if not any(symbolic(x) for x in args):
+            return python(args)
+        out = args[0]
+        for x in args[1:]:
+            out = binary(out, x) if symbolic(out) or symbolic(x) else python(out, x)
+        return out
+
+    return extremum
+
+
+def _any(iterable: Any, /) -> Any:
+    return _reduced(iterable, builtins.any, math.reduce_any, e.logical_or)
+
+
+def _all(iterable: Any, /) -> Any:
+    return _reduced(iterable, builtins.all, math.reduce_all, e.logical_and)
+
+
+def _reduced(iterable: Any, python: Callable[..., bool], reduce: Callable[..., Any], binary: Callable[..., Any]) -> Any:
+    if symbolic(iterable):
+        x = convert_to_tensor(iterable)
+        return reduce(x if x.dtype is dtypes.bool_ else e.not_equal(x, 0), axis=0)
+    known, unknown = [], []
+    for x in iterable:
+        if symbolic(x):
+            unknown.append(condition(x))
+        else:
+            known.append(x)
+            if bool(x) is (python is builtins.any):  # as Python, look no further
+                return python([x])
+    if not unknown:
+        return python(known)
+    out = unknown[0]
+    for x in unknown[1:]:
+        out = binary(out, x)
+    return out
+
+
+def _sorted(iterable: Any, /, *, key: Any = None, reverse: bool = False) -> Any:
+    if not symbolic(iterable) or key is not None:
+        return builtins.sorted(iterable, key=key, reverse=reverse)
+    return ordering.sort(iterable, direction="DESCENDING" if reverse else "ASCENDING")
+
+
+REPLACED: dict[Any, Callable[..., Any]] = {
+    builtins.len: _len,
+    builtins.int: _int,
+    builtins.float: _float,
+    builtins.range: _range,
+    builtins.enumerate: _enumerate,
+    builtins.zip: _zip,
+    builtins.sum: _sum,
+    builtins.max: _extremum(builtins.max, math.reduce_max, math.maximum),
+    builtins.min: _extremum(builtins.min, math.reduce_min, math.minimum),
+    builtins.any: _any,
+    builtins.all: _all,
+    builtins.sorted: _sorted,
+}
