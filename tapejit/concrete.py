@@ -484,6 +484,14 @@ class _CallOp(Op):
                 out[k] = d
         return tuple(out)
 
+    def reached(self, result: int) -> list[int]:
+        """The operands that a gradient of one result flows to."""
+        return backward(self._graph, (result,), self._kept)[1] if result < len(self._graph.results) else []
+
+    def inside(self) -> tuple[list[Any], list[Value], list[Value]]:
+        """The lines of the call, what its operands are called there, and its results."""
+        return self._graph.body, self._graph.params, self._graph.results
+
     def _derived(self, present: tuple[int, ...]) -> tuple[ConcreteFunction, list[int]]:
         """The function (operands, kept values, output gradients) -> gradients of the operands that are connected."""
         graph, reached = backward(self._graph, present, self._kept)

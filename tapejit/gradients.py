@@ -41,14 +41,12 @@ class _Watcher(Listener):
         self.read: dict[int, Variable] = {}
 
     def saw(self, variable: Variable, value: Any) -> None:
-        """Called by a variable that is read."""
         if variable.trainable:
             self.read.setdefault(id(variable), variable)
 
     def follows(self, inputs: Any) -> bool:
         """Whether an op of these operands would be recorded."""
         return False
-
 
 @contextmanager
 def _watching() -> Iterator[_Watcher]:

@@ -6,8 +6,10 @@ and `gradient` is a line of the graph, which the pass `differentiate` opens out.
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any
@@ -15,8 +17,12 @@ from typing import Any
 import optree
 
 from tapejit.core import dtypes, places, sizes
+from tapejit.core.places import Place
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.explain import numerics
+from tapejit.explain.diary import Diary, Kept
+from tapejit.explain.gradients import RELEASED, Explanation, Source, explain, resolved
 from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir import structure
 from tapejit.ir.builder import number
@@ -29,7 +35,7 @@ from tapejit.ops.elementwise import cast, equal, full, ones_like, zeros_like
 from tapejit.ops.joining import stack
 from tapejit.ops.shapes import reshape, transpose
 from tapejit.record.recorder import SymbolicTensor
-from tapejit.record.source import name_at
+from tapejit.record.source import assigned_at, name_at
 from tapejit.record.sweep import Record, sweep
 from tapejit.tensor import GraphTensor, Tensor, convert_to_tensor
 from tapejit.traced_tape import TracedTape
@@ -53,8 +59,6 @@ def seated(tape: Any) -> tuple[Any, ...]:
     """
     pushing = [t for t in thread.tapes if t.pushes]
     return (*(t for t in thread.tapes if not t.pushes), tape, *pushing)
-
-
 class GradientTape(Listener):
     """TensorFlow's `tf.GradientTape`.
 
@@ -72,6 +76,9 @@ class GradientTape(Listener):
         self._watched_variables: dict[int, Variable] = {}  # by reading or by `watch`
         self._recording = self._entered = self._used = False
         self._traced: TracedTape | None = None
+        self._diary, self._kept = Diary(), Kept()  # for `explain`: while it records, and once the record is gone
+        self._missed: tuple[int, list[Any], list[Any]] = (0, [], [])  # the latest sources without gradient, and their targets
+        _tapes.add(self)
         self._name = ""
         if thread.recorder is not None:
             frame = places.user_frame(2)
@@ -82,6 +89,7 @@ class GradientTape(Listener):
         if self._recording:
             raise ValueError(places.with_place("Tape is still recording, This can happen if you try to re-enter an already-active tape."))
         self._entered = True
+        self._diary.entered_at = places.position()
         recorder = thread.recorder
         if recorder is not None and (self._traced is None or self._traced.root() is not recorder.root):
             self._traced = TracedTape(recorder, self._name)
@@ -113,6 +121,31 @@ class GradientTape(Listener):
                 for o in outputs:
                     active[id(o)] = o
                 return
+        self._diary.passed(len(self._records), op, inputs, attrs, outputs, "", places.position(4))
+
+    def gave(self, tensor: Any, value: Any) -> None:
+        """Called when a tensor or variable is handed out as a NumPy or Python value while the tape is active."""
+        if isinstance(tensor, Variable):
+            if not (id(tensor) in self._watched_variables or (self._watch_accessed and tensor._trainable)):
+                return
+            tensor = self._diary.read(tensor, tensor._value)
+        elif id(tensor) not in self._active:
+            return
+        self._diary.left(tensor, value)
+
+    def took(self, value: Any, tensor: Any) -> None:
+        """Called when a value becomes a constant while the tape is active."""
+        if not isinstance(value, Tensor) or id(value) in self._active:
+            self._diary.came_back(len(self._records), value, tensor)
+
+    def knows(self, value: Any) -> bool:
+        """Whether a Python number is one that a tensor was handed out as."""
+        return self._diary.knows(value)
+
+    def assigned(self, variable: Variable, value: Any) -> None:
+        """Called when a variable is given a tensor's value while the tape is active."""
+        if id(value) in self._active:
+            self._diary.assignment(len(self._records), variable, value)
 
     def follows(self, inputs: list[Any]) -> bool:
         """Whether an op of these operands would be recorded."""
@@ -125,6 +158,8 @@ class GradientTape(Listener):
         key = id(variable)
         if key not in self._watched_variables:
             if not (self._watch_accessed and variable._trainable):
+                if value is not None:
+                    self._diary.read(variable, value)
                 return
             self._watched_variables[key] = variable
             if self._traced is not None and thread.recorder is not None:
@@ -141,7 +176,9 @@ class GradientTape(Listener):
                     "tape.watch before the tape is entered has nothing to record; call it inside `with tf.GradientTape() as tape:`"
                 )
             )
+        at = places.position()
         for x in _flatten(tensor):
+            self._diary.watched.setdefault(id(x), (x, at))
             if isinstance(x, Variable):
                 self._warn_unless_float(x)
                 self._watched_variables[id(x)] = x
@@ -172,9 +209,13 @@ class GradientTape(Listener):
         if not self._recording:
             raise ValueError(places.with_place("Tape is not recording."))
         self._stop()
+        stand_in = self._diary.stand_in(len(self._records)) if thread.recorder is None else None
+        if stand_in is not None:
+            thread.tapes = (*thread.tapes, stand_in)
         try:
             yield
         finally:
+            thread.tapes = tuple(t for t in thread.tapes if t is not stand_in)
             self._start()
 
     def reset(self) -> None:
@@ -182,6 +223,7 @@ class GradientTape(Listener):
         if not self._recording:
             raise ValueError(places.with_place("Tape is not recording."))
         self._records, self._active, self._reads, self._watched_variables = [], {}, {}, {}
+        self._diary = Diary()
         if self._traced is not None and thread.recorder is not None:
             self._stop()
             self._traced = TracedTape(thread.recorder, self._name)
@@ -207,6 +249,7 @@ class GradientTape(Listener):
         targets, listed = self._checked(target, "target"), self._checked(sources, "sources")
         self._leave("gradient")
         found = self._find(targets, self._seeds(targets, output_gradients), listed)
+        self._keep(targets, listed, found)
         if zero:
             found = [zeros_like(_value(s)) if g is None else g for g, s in zip(found, listed, strict=True)]
         self._release()
@@ -323,6 +366,68 @@ class GradientTape(Listener):
         made = iter(stacked)
         return [next(made) if hit else None for hit in connected]
 
+    # --------------------------------------------------------------------------------- explanations
+    def explain(self, target: Any, source: Any) -> Any:
+        """Why the gradient of `target` with respect to `source` is None, with the line where the path breaks; or the ops that connect them.
+
+        Eagerly or in a traced function, before or after `gradient`. An `Explanation` for a tensor or variable, and for a nested structure of
+        sources one each in that structure. TypeError for what is no tensor.
+        """
+        frame = places.user_frame()
+        named = {} if frame is None else {id(v): n for n, v in frame.f_locals.items() if isinstance(v, Tensor | Variable)}
+        targets, sources = self._checked(target, "target"), self._checked(source, "sources")
+        name = named.get(id(target), "the target")
+        made = None if frame is None or name not in frame.f_locals else assigned_at(frame.f_code, name)
+        if thread.recorder is not None and self._traced is not None:
+            return _unflatten(source, [self._traced.explain(thread.recorder, targets, s, name, _called(s, named)) for s in sources])
+        return _unflatten(source, [self._explained(targets, s, name, _called(s, named), made) for s in sources])
+
+    def _explained(self, targets: list[Any], source: Any, target_name: str, name: str, made: Place | None) -> Explanation:
+        heads = [_value(t) for t in targets]
+        kept = self._kept.explanation(targets, source, target_name, name)
+        if kept is not None:
+            return kept
+        if self._used and not self._persistent:
+            return Explanation(
+                RELEASED, "the record has been given up by tape.gradient; ask before it, or write tf.GradientTape(persistent=True)"
+            )
+        return explain(
+            self._diary.among(self._records), heads, self._source(source, name), target_name, lambda: self._elsewhere(heads), made
+        )
+
+    def _source(self, source: Any, name: str) -> Source:
+        """What the tape knows of a source."""
+        watched = self._diary.watched.get(id(source))
+        why = ""
+        values = [source]
+        if isinstance(source, Variable):
+            values = [*self._reads.get(id(source), (source, []))[1], *self._diary.reads.get(id(source), []), source._value]
+            if not self._watch_accessed:
+                why = "the tape was made with watch_accessed_variables=False; write tape.watch(v)"
+            elif not source._trainable:
+                why = "it is a variable with trainable=False; write tape.watch(v)"
+        return Source(name, values, {id(v) for v in values if id(v) in self._active}, None if watched is None else watched[1], why)
+
+    def _elsewhere(self, targets: list[Any]) -> str:
+        """Whether another tape saw what this one did not."""
+        for tape in _tapes:
+            if tape is not self and any(id(t) in tape._active for t in targets):
+                return f"another tape recorded it, the one entered at {resolved(tape._diary.entered_at)}"
+        return ""
+
+    def _keep(self, targets: list[Any], sources: list[Any], found: list[Any]) -> None:
+        """Before the record goes, what `explain` may be asked of it: all if a gradient is None, that they are connected if none is."""
+        missing = [weakref.ref(s) for g, s in zip(found, sources, strict=True) if g is None]
+        if missing:
+            self._missed = next(_serial), missing, [weakref.ref(t) for t in targets]
+        if self._persistent or thread.recorder is not None:
+            return
+        if missing:
+            asked = {id(s): self._source(s, "") for s in sources}
+            self._kept.skeleton(self._diary.among(self._records), [(t, _value(t)) for t in targets], [(s, asked[id(s)]) for s in sources])
+        else:
+            self._kept.answered(targets, sources)
+
     # ------------------------------------------------------------------------------ what they share
     def _use(self, what: str) -> None:
         if self._used and not self._persistent:
@@ -346,6 +451,7 @@ class GradientTape(Listener):
     def _release(self) -> None:
         if not self._persistent:
             self._records, self._active, self._reads = [], {}, {}
+            self._diary = Diary()
 
     def _checked(self, structure_: Any, what: str) -> list[Any]:
         if structure_ is None and what == "target":
@@ -431,7 +537,8 @@ class GradientTape(Listener):
             if isinstance(s, Variable)
             for v in expanded[start : start + count]
         )
-        grads = sweep(self._records, heads, given, expanded, sparse=(read, IndexedSlices))
+        during = (lambda record, operand: numerics.gradient_of(record.where)) if numerics.enabled() else None
+        grads = sweep(self._records, heads, given, expanded, during, sparse=(read, IndexedSlices))
         out = []
         for s, (start, count) in zip(sources, spans, strict=True):
             parts = [g for g in grads[start : start + count] if g is not None]
@@ -443,6 +550,23 @@ class GradientTape(Listener):
                 total = g if total is None else total + g
             out.append(total)
         return out
+
+
+def why_missing(variables: Sequence[Variable]) -> list[Explanation | None]:
+    """For variables that `tape.gradient` gave None for, the explanation of the tape that was asked last; None where no tape knows."""
+    out: list[Explanation | None] = []
+    for v in variables:
+        asked = [t for t in _tapes if any(ref() is v for ref in t._missed[1])]
+        tape = max(asked, key=lambda t: t._missed[0], default=None)
+        targets = [] if tape is None else [t for ref in tape._missed[2] if (t := ref()) is not None]
+        out.append(tape.explain(targets, v) if tape is not None and targets else None)
+    return out
+
+
+def _called(source: Any, named: dict[int, str]) -> str:
+    """How a message speaks of a source: by the name it has where it is asked about."""
+    label = f"variable {source.label()!r}" if isinstance(source, Variable) else "the source"
+    return named.get(id(source), label)
 
 
 def _value(x: Any) -> Any:
@@ -483,6 +607,8 @@ def _shown(dims: tuple[Dim, ...]) -> str:
     return f"({', '.join(map(str, dims))}{',' if len(dims) == 1 else ''})"
 
 
+_tapes: weakref.WeakSet[GradientTape] = weakref.WeakSet()
+_serial = itertools.count(1)
 _warned: set[str] = set()
 _integers_watched = 0  # the warning is given five times
 

@@ -127,7 +127,7 @@ class EagerTensor(Tensor):
 
     def numpy(self) -> Any:
         """The value as an ndarray of its own, or as a NumPy scalar where the tensor is one."""
-        return self._array[()] if self._array.ndim == 0 else self._array.copy()
+        return _given(self, self._array[()] if self._array.ndim == 0 else self._array.copy())
 
     def ref(self) -> Reference:
         """A hashable stand-in for this tensor."""
@@ -138,12 +138,12 @@ class EagerTensor(Tensor):
         if dtype is not None and array.dtype != dtype:
             if copy is False:
                 raise ValueError(f"a tensor of dtype {array.dtype} cannot be seen as {np.dtype(dtype)} without a copy")
-            return array.astype(dtype)
+            return _given(self, array.astype(dtype))
         if copy is False:
             view = array.view()
             view.flags.writeable = False
-            return view
-        return array.copy()
+            return _given(self, view)
+        return _given(self, array.copy())
 
     def __dlpack__(self, **options: Any) -> Any:
         # consumers may write into what they get, and tensors are immutable: hand out a copy
@@ -160,7 +160,7 @@ class EagerTensor(Tensor):
     def _scalar(self, to: str) -> Any:
         if self._array.size != 1 or (self._array.ndim > 0 and to == "index"):
             raise TypeError(f"only tensors with one element can be converted to a Python {to}, got shape {self.shape}")
-        return self._array.item() if self._array.ndim == 0 else self._array.reshape(())[()].item()
+        return _given(self, self._array.item() if self._array.ndim == 0 else self._array.reshape(())[()].item())
 
     def __float__(self) -> float:
         return float(self._scalar("float"))
@@ -213,6 +213,20 @@ class EagerTensor(Tensor):
 
     def __str__(self) -> str:
         return f"tf.Tensor({_shown(self._array, str)}, shape={self.shape}, dtype={self.dtype.name})"
+
+
+def _given(tensor: Any, value: Any) -> Any:
+    """`value`, which a tensor is handed out as."""
+    for tape in thread.tapes:
+        tape.gave(tensor, value)
+    return value
+
+
+def _taken(value: Any, tensor: EagerTensor) -> EagerTensor:
+    """`tensor`, the constant that `value` has become."""
+    for tape in thread.tapes:
+        tape.took(value, tensor)
+    return tensor
 
 
 def _shown(array: Any, how: Any) -> str:
@@ -421,6 +435,8 @@ def _entered(op: Op, x: Any, operands: tuple[Any, ...], position: int) -> EagerT
     if (kind is float or kind is int) and op.same_dtype is None and len(operands) == 2 and x:
         dtype = getattr(operands[1 - position], "dtype", None)
         key = (kind, x, dtype)
+        if thread.tapes and any(tape.knows(x) for tape in thread.tapes):
+            return _taken(x, EagerTensor(_array_of(x, dtype if isinstance(dtype, DType) else None)))
         found = _numbers.get(key)
         if found is None:
             found = EagerTensor(_array_of(x, dtype if isinstance(dtype, DType) else None))
@@ -441,7 +457,7 @@ def _entered(op: Op, x: Any, operands: tuple[Any, ...], position: int) -> EagerT
             if (agree is None or i in agree) and isinstance(getattr(other, "dtype", None), DType):
                 wanted = other.dtype
                 break
-    return EagerTensor(_array_of(x, wanted))
+    return _taken(x, EagerTensor(_array_of(x, wanted)))
 
 
 def _explained(op: Op, inputs: list[EagerTensor], attrs: dict[str, Any], error: Exception) -> Exception:
@@ -506,10 +522,10 @@ def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, nam
         return stack(*(p if isinstance(p, Tensor) else convert_to_tensor(p, typed) for p in parts), axis=0)
     if dtype_hint is not None and wanted is None:
         try:
-            return EagerTensor(_array_of(value, dtypes.as_dtype(dtype_hint)))
+            return _taken(value, EagerTensor(_array_of(value, dtypes.as_dtype(dtype_hint))))
         except (TypeError, ValueError):
             pass
-    return EagerTensor(_array_of(value, wanted))
+    return _taken(value, EagerTensor(_array_of(value, wanted)))
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const") -> Any:
@@ -520,7 +536,8 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
     if isinstance(value, SymbolicTensor):
         return value
     wanted = None if dtype is None else dtypes.as_dtype(dtype)
-    array = _array_of(value.read_tensor() if hasattr(value, "read_tensor") else value, None if isinstance(value, EagerTensor) else wanted)
+    value = value.read_tensor() if hasattr(value, "read_tensor") else value
+    array = _array_of(value, None if isinstance(value, EagerTensor) else wanted)
     if wanted is not None and array.dtype != wanted.np:
         array = array.astype(wanted.np)
     if shape is not None:
@@ -535,7 +552,7 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
                     f"Eager execution of tf.constant with unsupported shape. Tensor has {array.size} elements, but got `shape` {TensorShape(shape)}"
                 )
             )
-    return EagerTensor(array)
+    return _taken(value, EagerTensor(array))
 
 
 def is_tensor(x: Any) -> bool:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tapejit.core import places
+from tapejit.explain.gradients import NO_GRADIENT, Explanation, Line, explain, lines_of, source_in
 from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names
@@ -93,6 +95,28 @@ class TracedTape:
         grads = iter(outs)
         return [GraphTensor(next(grads), recorder) if hit else None for hit in hits]
 
+    def explain(self, recorder: Recorder, targets: list[Any], source: Any, target_name: str, name: str) -> Explanation:
+        """See `GradientTape.explain`."""
+        body = [node for at in reversed(list(recorder.around())) for node in at.graph.body]
+        assigned: dict[str, Any] = {}  # what a cell holds; a read of it is a way from there, which no gradient goes
+        lines: list[Line] = []
+        for line in lines_of(body, self.name):
+            cell = line.attrs.get("cell", "")
+            if line.op is structure.assign:
+                assigned[cell] = line
+            elif line.op is structure.read and cell in assigned:
+                kept = assigned[cell]
+                lines.append(replace(kept, outputs=line.outputs, followed=False))
+            lines.append(line)
+        heads = [_held(recorder, t) for t in targets]
+        what: Any = _cell(recorder, source) if isinstance(source, Variable) else _held(recorder, source)
+        why = "" if not isinstance(source, Variable) or source.trainable else "it is a variable with trainable=False; write tape.watch(v)"
+        found = explain(lines, heads, source_in(body, self.name, name, what, why), target_name)
+        if found.connected and not any(_shadow(recorder).connected(self.name, heads, [what])):
+            said = f"the gradient of {target_name} with respect to {name} is None: a gradient on the way is itself constant in {name}"
+            return Explanation(NO_GRADIENT, said, found.path[-1].place if found.path else None, found.path)
+        return found
+
     def _read(self, recorder: Recorder, variable: Variable) -> Value:
         tapes = (*recorder.tapes, self.name) if self.name not in recorder.tapes else recorder.tapes
         cell = _cell(recorder, variable)
@@ -133,6 +157,15 @@ def looking_back(recorder: Recorder, sources: Sequence[Any], constants: Sequence
     for c in cells:
         tape._cells[c] = weakref.ref(recorder.root)
     return tape
+
+
+def _held(recorder: Recorder, x: Any) -> Any:
+    """The value of the graph that a tensor is, or a variable's latest."""
+    if not isinstance(x, Variable):
+        return recorder.builder.literal(recorder.operand(x))
+    cell = _cell(recorder, x)
+    found = [n.out for at in recorder.around() for n in at.graph.body if n.op is structure.read and n.attrs["cell"] == cell]
+    return found[-1] if found else recorder.builder.literal(recorder.operand(x))
 
 
 def _source_name(source: Any) -> str:

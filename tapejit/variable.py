@@ -178,7 +178,10 @@ class Variable(Operand):
                     f"numpy() is only available when eager execution is enabled: {self.name} is a cell of the function being traced; use its value as a tensor"
                 )
             )
-        return self._value.numpy()
+        out = self._value.numpy()
+        for tape in thread.tapes:
+            tape.gave(self, out)
+        return out
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype)
@@ -202,6 +205,8 @@ class Variable(Operand):
         if array.shape != self._value._array.shape or array.dtype != self._value._array.dtype:
             self._check(array.shape, value.dtype)
         self._value = EagerTensor(array if type(array) is np.ndarray else np.asarray(array))
+        for tape in thread.tapes:
+            tape.assigned(self, value)
         return self
 
     def _converted(self, value: Any) -> EagerTensor:
@@ -235,11 +240,13 @@ class Variable(Operand):
     def _update(self, sign: str, delta: Any) -> Variable:
         if thread.recorder is None:
             with paused_tapes():  # an assignment is not differentiable, so nothing of it belongs on a tape
-                delta = self._converted(delta)._array
-                array = self._value._array
-                if getattr(delta, "shape", None) != array.shape or delta.dtype != array.dtype:
-                    self._check(delta.shape, dtypes.as_dtype(delta.dtype))
-                self._value = EagerTensor(np.asarray(array + delta if sign == "+" else array - delta))
+                value = self._converted(delta)
+                change, array = value._array, self._value._array
+                if getattr(change, "shape", None) != array.shape or change.dtype != array.dtype:
+                    self._check(change.shape, dtypes.as_dtype(change.dtype))
+                self._value = EagerTensor(np.asarray(array + change if sign == "+" else array - change))
+            for tape in thread.tapes:
+                tape.assigned(self, value)
             return self
         value = self.read_tensor()
         return self.assign(value + delta if sign == "+" else value - delta)

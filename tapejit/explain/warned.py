@@ -19,6 +19,10 @@ class RetraceWarning(ExplanationWarning):
     """A traced function was traced again because a call differs from those before it."""
 
 
+class LostGradientWarning(ExplanationWarning):
+    """A value that a tape follows left as a NumPy or Python value and came back as a constant."""
+
+
 def warn(category: type[ExplanationWarning], message: str, place: Place | None) -> None:
     """Give a warning at a place of the user's; `place` None: somewhere unknown."""
     file, line = (place.file, place.line) if place is not None else ("<unknown>", 0)

@@ -135,7 +135,16 @@ thread = _Thread()
 
 
 class Listener:
-    """What may stand among `thread.tapes`: it is told of every eager op and of every way by which values come and go."""
+    """What may stand among `thread.tapes`: it is told of every eager op and of every way by which values come and go.
+
+    `pushes`: it computes something of its own for every op, with ops that those before it see.
+    """
+
+    pushes: bool = False
+
+    def follows(self, inputs: Any) -> bool:
+        """Whether an op of these operands would be recorded."""
+        return False
 
     def record(self, op: Op, inputs: Any, attrs: dict[str, Any], outputs: tuple[Any, ...]) -> None:
         """An op was carried out."""

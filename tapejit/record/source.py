@@ -45,6 +45,18 @@ def name_at(code: CodeType, instruction: int) -> Named:
     return found
 
 
+def assigned_at(code: CodeType, name: str) -> Place | None:
+    """The one place at which a function's code assigns to a name; None if there are several, or none that is known."""
+    if code.co_filename not in _regions:
+        _regions[code.co_filename] = _scan("".join(linecache.getlines(code.co_filename)))
+    lines = {line for _, _, line in code.co_lines() if line is not None}
+    found = [r for r in _regions[code.co_filename] if (r.name == name or name in r.each) and not r.step and r.start[0] in lines]
+    if len(found) != 1:
+        return None
+    (start, column), (end, end_column) = found[0].start, found[0].end
+    return Place(code.co_filename, start, column, end_column) if start == end else Place(code.co_filename, start)
+
+
 def _find(place: Place, position: tuple[int | None, int | None, int | None, int | None]) -> Named:
     line, end_line, column, end_column = position
     if line is None or end_line is None or column is None or end_column is None:
