@@ -48,6 +48,7 @@ class _Watcher(Listener):
         """Whether an op of these operands would be recorded."""
         return False
 
+
 @contextmanager
 def _watching() -> Iterator[_Watcher]:
     watcher = _Watcher()

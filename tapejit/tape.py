@@ -59,6 +59,8 @@ def seated(tape: Any) -> tuple[Any, ...]:
     """
     pushing = [t for t in thread.tapes if t.pushes]
     return (*(t for t in thread.tapes if not t.pushes), tape, *pushing)
+
+
 class GradientTape(Listener):
     """TensorFlow's `tf.GradientTape`.
 
