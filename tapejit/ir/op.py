@@ -73,6 +73,10 @@ class Op:
     # decomposed(*operands, **attrs): the same in simpler ops, which compiled steps compute faster; None where it is not faster
     decomposed: Callable[..., Any] | None = None
 
+    # parted(*operands, **attrs): the op on complex numbers written with ops on real ones: complex operands come as `ops.parts.Parts`,
+    # complex results are Parts too. None, of the form or of a call: the step calls the host
+    parted: Callable[..., Any] | None = None
+
     def work(self, *types: Type, **attrs: Any) -> tuple[Type, ...]:
         """Types of the scratch buffers that `kernel` works in."""
         return ()

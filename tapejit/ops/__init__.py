@@ -19,6 +19,8 @@ from tapejit.ops import (  # noqa: F401
     linalg,
     matmul,
     padding,
+    parted,
+    parts,
     picking,
     pooling,
     random,

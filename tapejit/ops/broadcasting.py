@@ -69,7 +69,7 @@ class BroadcastTo(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for small, large in [((), (2, 3)), ((3,), (2, 3)), ((2, 1), (2, 3)), ((1, 4, 1), (2, 3, 4, 5)), ((2, 3), (2, 3)), ((1,), (0,))]:
-            yield (draw(small),), {"shape": large}
+            yield (draw(small, kinds="fc"),), {"shape": large}
 
 
 class SumTo(Op):
@@ -107,7 +107,7 @@ class SumTo(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for large, small in [((2, 3), ()), ((2, 3), (3,)), ((2, 3), (2, 1)), ((2, 3, 4), (1, 3, 1)), ((2, 3), (2, 3)), ((0, 2), (2,))]:
-            yield (draw(large),), {"shape": small}
+            yield (draw(large, kinds="fc"),), {"shape": small}
 
 
 broadcast_to, sum_to = register(BroadcastTo()), register(SumTo())

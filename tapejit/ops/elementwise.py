@@ -94,6 +94,10 @@ div = binary(
 )
 neg = unary("neg", np.negative, "-x", lambda g, z, x: -g, kinds="ifc", on_sizes=True)
 abs_ = unary("abs", np.abs, "abs(x)", lambda g, z, x: _along(g, z, x), kinds=ANY, result=real_part_dtype, kinks=(0.0,))
+copysign = binary(
+    "copysign", np.copysign, "copysign(x, y)", (lambda g, z, x, y: g * copysign(ones_like(x), y) * sign(x), lambda g, z, x, y: zeros_like(y)), wide=True,
+    kinks=(0.0,), doc="The absolute value of x with the sign of y; -0.0 has one.",
+)
 sign = unary("sign", np.sign, "1 if x > 0 else -1 if x < 0 else x", lambda g, z, x: zeros_like(x), kinds="if", kinks=(0.0,))
 square = unary("square", np.square, "x * x", lambda g, z, x: g * (2 * x), kinds=ANY)
 reciprocal = unary("reciprocal", np.reciprocal, "1 / x", lambda g, z, x: -(g * z) * z, kinds="fc", domain=(0.5, 3))
@@ -232,9 +236,18 @@ class Cast(Op):
         return expr.cast(x[index], dtype)
 
     def samples(self, draw: Any) -> Iterator[Any]:
-        for dtype in (dtypes.float64, dtypes.float32, dtypes.int32, dtypes.int64, dtypes.bool_, dtypes.float16, dtypes.bfloat16):
+        for dtype in (
+            dtypes.float64,
+            dtypes.float32,
+            dtypes.int32,
+            dtypes.int64,
+            dtypes.bool_,
+            dtypes.float16,
+            dtypes.bfloat16,
+            dtypes.complex64,
+        ):
             for shape in ((5,), (), (2, 3)):
-                yield (draw(shape, -3, 3, kinds="biuf"),), {"dtype": dtype}
+                yield (draw(shape, -3, 3, kinds="biufc"),), {"dtype": dtype}
 
 
 cast = register(Cast())

@@ -238,7 +238,7 @@ class Gather(Op):
         ]:  # fmt: skip
             if batch_dims == 0 and axis == 1 and len(shape) == 2 and np.asarray(indices).ndim == 2:
                 indices = [[1], [0], [1]]
-            yield (draw(shape, kinds="biuf"), np.asarray(indices, np.int32)), {"axis": axis, "batch_dims": batch_dims}
+            yield (draw(shape, kinds="biufc"), np.asarray(indices, np.int32)), {"axis": axis, "batch_dims": batch_dims}
 
 
 _UFUNC = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
@@ -505,8 +505,8 @@ class Scatter(Op):
         for shape, ids in [((4,), [0, 2, 3]), ((3, 2), [2, 0]), ((2, 3), [[0, 1]]), ((3,), 1), ((3,), [-1, 2]), ((2, 2), [])]:
             for combine in ("set", "add", "max", "min"):
                 index = np.asarray(ids, np.int32)
-                yield (draw(shape, kinds="f"), index, draw((*index.shape, *shape[1:]), kinds="f")), {"combine": combine}
-        yield (draw((3,), kinds="f"), np.asarray([1, 1, 0], np.int64), draw((3,), kinds="f")), {"combine": "add"}
+                yield (draw(shape, kinds="fc"), index, draw((*index.shape, *shape[1:]), kinds="fc")), {"combine": combine}
+        yield (draw((3,), kinds="fc"), np.asarray([1, 1, 0], np.int64), draw((3,), kinds="fc")), {"combine": "add"}
 
 
 in_range, linear_index, gather, segment, scatter = (register(op) for op in (InRange(), LinearIndex(), Gather(), Segment(), Scatter()))

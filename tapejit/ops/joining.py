@@ -86,7 +86,7 @@ class Concat(Op):
             (((0, 2), (2, 2)), 0),
             (((2, 1, 2), (2, 3, 2)), 1),
         ]:
-            yield tuple(draw(s, kinds="f") for s in shapes), {"axis": axis}
+            yield tuple(draw(s, kinds="fc") for s in shapes), {"axis": axis}
             yield tuple(draw(s, kinds="i") for s in shapes), {"axis": axis}
 
 

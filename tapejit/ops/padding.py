@@ -90,7 +90,7 @@ class MirrorPad(Op):
             ((), (), ()),
         ]:
             for symmetric in (False, True):
-                yield (draw(shape, kinds="iuf"),), {"before": before, "after": after, "symmetric": symmetric}
+                yield (draw(shape, kinds="iufc"),), {"before": before, "after": after, "symmetric": symmetric}
 
 
 mirror_pad = register(MirrorPad())

@@ -58,7 +58,7 @@ class Pick(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, index in (((3, 4), [1, 3, 0]), ((5,), 2), ((2, 2, 3), [[0, 2], [1, 1]]), ((0, 3), []), ((2, 1), [0, 0])):
-            yield (draw(shape, kinds="biuf"), np.asarray(index, np.int32)), {}
+            yield (draw(shape, kinds="biufc"), np.asarray(index, np.int32)), {}
 
 
 class Place(Op):
@@ -92,7 +92,7 @@ class Place(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, index, depth in (((3,), [1, 3, 0], 4), ((), 2, 5), ((2, 2), [[0, 2], [1, 1]], 3), ((0,), [], 3), ((2,), [0, 0], 1)):
-            yield (draw(shape, kinds="biuf"), np.asarray(index, np.int32)), {"depth": depth}
+            yield (draw(shape, kinds="biufc"), np.asarray(index, np.int32)), {"depth": depth}
 
 
 pick, place = register(Pick()), register(Place())

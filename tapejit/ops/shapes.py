@@ -78,7 +78,7 @@ class Reshape(Op):
             ((4,), (2, 2)),
             ((2, 1, 3), (2, 3)),
         ]:
-            yield (draw(a, kinds="biuf"),), {"shape": b}
+            yield (draw(a, kinds="biufc"),), {"shape": b}
 
 
 class Transpose(Op):
@@ -107,7 +107,7 @@ class Transpose(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, perm in [((2, 3), (1, 0)), ((2, 3, 4), (2, 0, 1)), ((5,), (0,)), ((), ()), ((1, 3, 1), (2, 1, 0)), ((0, 2), (1, 0))]:
-            yield (draw(shape, kinds="biuf"),), {"perm": perm}
+            yield (draw(shape, kinds="biufc"),), {"perm": perm}
 
 
 class Tile(Op):
@@ -146,7 +146,7 @@ class Tile(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, multiples in [((2, 3), (2, 1)), ((3,), (3,)), ((), ()), ((1, 2), (2, 2)), ((2,), (0,)), ((0, 2), (2, 1))]:
-            yield (draw(shape, kinds="biuf"),), {"multiples": multiples}
+            yield (draw(shape, kinds="biufc"),), {"multiples": multiples}
 
 
 class Identity(Op):
@@ -173,7 +173,7 @@ class Identity(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in ((2, 3), (), (0,)):
-            yield (draw(shape, kinds="biuf"),), {}
+            yield (draw(shape, kinds="biufc"),), {}
 
 
 class EnsureShape(Op):
@@ -209,7 +209,7 @@ class EnsureShape(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in ((2, 3), (), (0,)):
-            yield (draw(shape, kinds="biuf"),), {"shape": shape}
+            yield (draw(shape, kinds="biufc"),), {"shape": shape}
 
 
 reshape, transpose, tile, identity, ensure_shape = (register(op) for op in (Reshape(), Transpose(), Tile(), Identity(), EnsureShape()))

@@ -183,7 +183,7 @@ class Slice(Op):
             ((5,), (1,), (3,), (1,), ()), ((5,), (4,), (3,), (-2,), ()), ((3, 4), (0, 3), (3, 1), (1, 1), (1,)), ((3, 4), (2, 1), (1, 1), (1, 1), (0, 1)),
             ((6, 2), (1, 0), (3, 2), (2, 1), ()), ((3,), (0,), (0,), (1,), ()), ((), (), (), (), ()), ((2, 3, 4), (1, 2, 0), (1, 3, 2), (1, -1, 3), (0,)),
         ]:  # fmt: skip
-            yield (draw(shape, kinds="biuf"),), {"begin": begin, "size": size, "stride": stride, "drop": drop}
+            yield (draw(shape, kinds="biufc"),), {"begin": begin, "size": size, "stride": stride, "drop": drop}
 
 
 class Embed(Op):
@@ -240,7 +240,7 @@ class Embed(Op):
             ((3,), (1,), (5,), (1,), 0), ((2, 3), (0, 2), (2, 6), (1, 1), 1), ((3,), (4,), (5,), (-2,), 0), ((2, 2), (1, 0), (5, 4), (2, 3), 0),
             ((0,), (0,), (3,), (1,), 0), ((), (), (), (), 0), ((2, 3), (0, 0), (2, 3), (1, 1), 0),
         ]:  # fmt: skip
-            yield (draw(shape, kinds="biuf"),), {"begin": begin, "shape": to, "stride": stride, "value": value}
+            yield (draw(shape, kinds="biufc"),), {"begin": begin, "shape": to, "stride": stride, "value": value}
 
 
 class Roll(Op):
@@ -271,7 +271,7 @@ class Roll(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, shift in [((5,), (2,)), ((2, 3), (0, -1)), ((2, 3), (1, 7)), ((0,), (1,)), ((), ()), ((1, 2), (5, 0))]:
-            yield (draw(shape, kinds="biuf"),), {"shift": shift}
+            yield (draw(shape, kinds="biufc"),), {"shift": shift}
 
 
 slice_, embed, roll = register(Slice()), register(Embed()), register(Roll())

@@ -242,7 +242,7 @@ class Patches(Op):
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, window in window_samples():
-            yield (draw(shape),), window
+            yield (draw(shape, kinds="fc"),), window
 
 
 class Fold(Op):
@@ -305,7 +305,7 @@ class Fold(Op):
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, window in window_samples():
             counts = output_sizes(shape[1:-1], **window)
-            yield (draw((shape[0], *counts, *window["kernel"], shape[-1])),), {"size": shape[1:-1], **window}
+            yield (draw((shape[0], *counts, *window["kernel"], shape[-1]), kinds="fc"),), {"size": shape[1:-1], **window}
 
 
 def window_samples() -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:

@@ -14,12 +14,13 @@ from tapejit.passes.decompose import decompose
 from tapejit.passes.differentiate import differentiate
 from tapejit.passes.inline import inline
 from tapejit.passes.prune import prune
+from tapejit.passes.separate import separate
 from tapejit.passes.simplify import simplify
 
 Pass = Callable[[Graph], Graph]
 Watch = Callable[[str, Graph, Graph], None]
 
-PIPELINE: tuple[Pass, ...] = (differentiate, batch, inline, simplify, prune, decompose)
+PIPELINE: tuple[Pass, ...] = (differentiate, batch, inline, separate, simplify, prune, decompose)
 
 
 def silent(name: str, before: Graph, after: Graph) -> None:

@@ -5,6 +5,7 @@ In: a unit, the buffer each value lives in, and which values must be stored. Out
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.loops import expr
-from tapejit.loops.expr import Const, Expr, Load, Var
+from tapejit.loops.expr import Call, Const, Expr, Load, Var
 from tapejit.loops.nest import Accumulator, CallLibrary, Contract, Fail, For, If, Kernel, Let, LoopKind, Param, Stmt, Store, Update, While
 from tapejit.schedule.define import Definition, Scalar, Source, pairs
 from tapejit.schedule.fuse import Before, Leaf, Loop, Made, Product, Tree, leaves
@@ -198,11 +199,14 @@ def lower_tree(name: str, tree: Tree, layout: Layout, stored: set[str], scratch:
             elif isinstance(item, Leaf):
                 out += leaf(item, path)
             else:
-                innermost = not any(isinstance(x, Loop) for x in item.body)
+                innermost = not any(isinstance(x, Loop) and not short(x, tree) for x in item.body)
                 kind: LoopKind = "parallel" if item is tree.parallel else "vector" if innermost else "serial"
                 inner = block(item.body, [*path, item])
                 if item.part is not None:
                     inner = (Let(item.variable, item.part + Var(dtypes.int64, item.counter)), *inner)
+                if short(item, tree):
+                    out += written_out(item.counter, 2, inner)
+                    continue
                 out.append(For(item.counter, item.extent, kind, inner))
                 for made in tree.made.values():
                     done = made.definition.kind == "reduce" and not made.in_memory and made.path[made.reduced.index(True)] is item
@@ -220,6 +224,42 @@ def lower_tree(name: str, tree: Tree, layout: Layout, stored: set[str], scratch:
     body = block(tree.body, [])
     places = list(dict.fromkeys(x.definition.place for item in tree.body for x in leaves(item) if x.definition.place))
     return kernel(name, body, layout, places)
+
+
+def short(loop: Loop, tree: Tree) -> bool:
+    """Whether a loop is written out: two elements computed side by side, as the parts of complex numbers are."""
+    simple = all(isinstance(x, Leaf) and x.definition.kind == "pointwise" for x in loop.body)
+    return simple and loop.extent == 2 and loop.part is None and not loop.over_parts and loop is not tree.parallel
+
+
+def written_out(index: str, count: int, body: tuple[Stmt, ...]) -> list[Stmt]:
+    """The statements of all passes of a loop, one pass after the other; what selects by the index is decided."""
+    out: list[Stmt] = []
+    for k in range(count):
+        here: dict[str, Expr] = {index: Const(dtypes.int64, k)}
+
+        def at(e: Expr, here: dict[str, Expr] = here) -> Expr:
+            return decided(expr.substitute(e, here))
+
+        for s in body:
+            if isinstance(s, Let):
+                value = at(s.value)
+                out.append(Let(f"{s.name}_{k}", value))
+                here[s.name] = Var(value.dtype, f"{s.name}_{k}")
+            else:
+                assert isinstance(s, Store)
+                out.append(Store(s.buffer, tuple(map(at, s.index)), at(s.value), s.combine))
+    return out
+
+
+def decided(e: Expr) -> Expr:
+    """`e` with every choice between two values that depends on numbers alone made."""
+    if isinstance(e, Call) and e.fn in ("select", "guarded"):
+        c = e.args[0]
+        if isinstance(c, Call) and c.fn in ("eq", "ne", "lt", "le", "gt", "ge") and all(isinstance(a, Const) for a in c.args):
+            a, b = (x.value for x in c.args if isinstance(x, Const))
+            return decided(e.args[1] if getattr(operator, c.fn)(a, b) else e.args[2])
+    return expr.rebuild(e, decided)
 
 
 # --------------------------------------------------------------------------------------------------- products

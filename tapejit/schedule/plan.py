@@ -22,7 +22,6 @@ from tapejit.ir.names import Names
 from tapejit.loops import expr
 from tapejit.loops.expr import Load, Var
 from tapejit.loops.program import RESERVED, BindSize, Buffer, CheckSize, Copy, HostCall, Launch, Program, Repeat, Step
-from tapejit.ops.shapes import identity
 from tapejit.schedule.control import control_steps
 from tapejit.schedule.define import WHOLE, Definition, Definitions
 from tapejit.schedule.fuse import Fuser, Product, Single, Tree, Unit, as_product, members
@@ -202,8 +201,9 @@ class Planner:
         results: list[tuple[str, Type]] = []
         copies: set[str] = set()
         taken: set[str] = set()
+        self.assigned = {c: self._owner(v) for c, v in self.assigned.items()}
         for r in self.graph.results:
-            name = r.name
+            name = self._owner(r.name)
             if table[name].kind == "memory" or name in taken or name in self.assigned.values():
                 name = self._copy(name)
                 copies.add(name)
@@ -217,15 +217,21 @@ class Planner:
             finals.add(self.assigned[cell])
         return results, copies
 
+    def _owner(self, value: str) -> str:
+        """The value whose memory a view is, where that is computed here and may as well be computed where the view is wanted."""
+        table = self.definitions.table
+        owner = value
+        while table[owner].alias_of:
+            owner = table[owner].alias_of
+        late = self.work.late_sizes & {n for d in table[owner].type.shape for n in sizes.names(d)}
+        return value if table[owner].kind == "memory" or late else owner
+
     def _copy(self, value: str) -> str:
         """A new value equal to `value`, element by element."""
         d = self.definitions.table[value]
         index = self.definitions.index(d.type.shape)
         late = tuple(n for n in d.operands if n in self.work.late_sizes)
         name = f"{value}_copy{len(self.definitions.table)}"
-        if d.type.dtype.kind == "c":  # kernels know no complex numbers
-            self.definitions.define(Node(identity, (Value(value, d.type),), {}, (Value(name, d.type),)))
-            return name
         if d.type.dtype.kind == "c":  # kernels know no complex numbers
             self.definitions.add(Definition(name, d.type, "copy", operands=(value, *late), place=d.place))
             return name
@@ -320,9 +326,9 @@ class Planner:
                     type = type.with_shape(self.scratch[name].shape)
             if {n for dim in type.shape for n in sizes.names(dim)} & self.work.late_sizes:
                 where = "heap"
-            self.layout.give(name, buffer, type)
-            if buffer not in self.work.buffers:
-                self.work.buffers[buffer] = Buffer(buffer, type.dtype, type.shape, where)
+            held = self.work.buffers.setdefault(buffer, Buffer(buffer, type.dtype, type.shape, where))
+            same = (held.dtype, held.shape) == (type.dtype, type.shape)
+            self.layout.give(name, buffer if same else self._view(buffer, d), type)
         for d in table.values():
             if d.alias_of:
                 root = d.alias_of
