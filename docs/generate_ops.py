@@ -27,9 +27,9 @@ Every op of the tensor IR, by the module of `tapejit/ops` it is in. Written by `
   `c` complex.
 - **gradient**: `yes`, and the operands that none flows to, counted from 1; `none`: the gradient is None; `error`: LookupError when a gradient
   would have to pass through the op.
-- **kernel**: `at`: one element as an expression, which fuses with others; `kernel`: a loop nest of its own; `host`: the compiled step calls
-  the NumPy function back; `graph`: part of the language, carried out by the schedule. Complex operands go
-  through the host but where `Op.pairs` is set.
+- **kernel**: `at`: one element as an expression, which fuses with others; `kernel`: a loop nest of its own; `view`: the operand's memory;
+  `host`: the compiled step calls the NumPy function back; `graph`: part of the language, carried out by the schedule. Complex numbers:
+  `by parts` is written with ops on their parts, a kernel `of pairs` takes them as pairs of real ones; else they go through the host.
 """
 
 
@@ -92,11 +92,10 @@ def _gradient(op: Any) -> str:
 
 
 def _kernel(op: Any) -> str:
-    if op.at is not None:
-        return "at"
-    if op.kernel is not None:
-        return "kernel"
-    return "graph" if _module(op) in _LANGUAGE else "host"
+    views = op.view and op.at is None
+    real = "view" if views else "at" if op.at is not None else "kernel of pairs" if op.pairs else "kernel" if op.kernel is not None else ""
+    forms = [f for f in (real, "by parts" if op.parted is not None else "") if f]
+    return ", ".join(forms) or ("graph" if _module(op) in _LANGUAGE else "host")
 
 
 def _says(op: Any) -> str:

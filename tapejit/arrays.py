@@ -367,7 +367,7 @@ def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any
         return e.select(inside, slicing.embed(x, begin=before, shape=to, stride=(1,) * len(to)), value)
     number = bool(constant_values) if x.dtype.kind == "b" else convert_to_tensor(constant_values, x.dtype).numpy().item()
     return slicing.embed(
-        x, begin=before, shape=to, stride=(1,) * len(to), value=int(number) if not isinstance(number, bool) and number == 0 else number
+        x, begin=before, shape=to, stride=(1,) * len(to), value=0 if not isinstance(number, bool) and number == 0 else number
     )
 
 

@@ -70,7 +70,7 @@ def _begin(planner: Planner, state: list[str], operands: list[str]) -> list[Step
 
 def _launch(planner: Planner, name: str, body: list[Stmt], params: list[tuple[str, Type, Any]], sizes: tuple[str, ...] = ()) -> Launch:
     kernel = Kernel(planner.work.kernel_name(name), tuple(Param(n, t.dtype, t.shape, m) for n, t, m in params), sizes, tuple(body))
-    return Launch(kernel, tuple(n for n, _, _ in params))
+    return Launch(kernel, tuple(planner.work.views.get(n, n) for n, _, _ in params))
 
 
 def _branch(planner: Planner, node: Node) -> list[Step]:

@@ -124,20 +124,23 @@ def _same_place(unit: Unit, value: str, reads: set[str]) -> bool:
     made = unit.made[value]
     if made.definition.kind != "pointwise":  # a reduction is stored after its loops: no read of the old value may be in the tree at all
         return not any(x.buffer in reads for _, x in _tree_loads(unit.body))
-    body = made.path[-1].body if made.path else unit.body
-    seen = False
-    inside: set[int] = set()
-    for item in body:
-        if isinstance(item, Leaf):
-            for x in expr.walk(item.element):
-                if isinstance(x, Load) and x.buffer in reads:
-                    if seen or x.index != made.index:
-                        return False
-                    inside.add(id(x))
-            seen = seen or item.definition.name == value
-    position = next(k for k, item in enumerate(unit.body) if any(leaf.definition.name == value for leaf in leaves(item)))
-    earlier = {id(x) for _, x in _tree_loads(unit.body[:position])}  # loops that have run by then
-    return all(id(x) in inside or id(x) in earlier for _, x in _tree_loads(unit.body) if x.buffer in reads)
+    before: set[int] = set()  # loads of what is not written yet
+    for level in range(len(made.path), -1, -1):
+        fixed = made.axis[:level]
+        for item in made.path[level - 1].body if level else unit.body:
+            own = isinstance(item, Leaf) and item.definition.name == value
+            if level < len(made.path) and item is made.path[level]:
+                break
+            for _, x in _tree_loads([item]):
+                # earlier in the same pass of the loops around, and of an element that only this pass writes
+                if level == 0 or (level == len(made.path) and x.index == made.index):
+                    before.add(id(x))
+                elif None not in fixed and len(x.index) == len(made.index) and not own:
+                    if all(x.index[a] == made.index[a] for a in fixed if a is not None):
+                        before.add(id(x))
+            if own:
+                break
+    return all(id(x) in before for _, x in _tree_loads(unit.body) if x.buffer in reads)
 
 
 def _tree_loads(body: list[Item]) -> list[tuple[Leaf, Load]]:

@@ -44,6 +44,7 @@ class Workspace:
     late_sizes: set[str]  # sizes known only within the call
     names: Names = field(default_factory=Names)
     views: dict[str, str] = field(default_factory=dict)  # name in kernels -> the buffer it is
+    view_names: dict[tuple[str, Type], str] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     consts: list[tuple[str, str]] = field(default_factory=list)
@@ -337,10 +338,13 @@ class Planner:
                 self.layout.give(d.name, self._view(self.layout.memory[root].name, d), d.type)
 
     def _view(self, buffer: str, d: Definition) -> str:
-        """The name under which kernels see a buffer at another shape."""
-        name = self.work.names.fresh(d.name)
-        self.work.views[name] = buffer
-        return name
+        """The name under which kernels see a buffer at another type: one for each type, so that they see where they read what they write."""
+        buffer = self.work.views.get(buffer, buffer)
+        key = buffer, d.type
+        if key not in self.work.view_names:
+            self.work.view_names[key] = name = self.work.names.fresh(d.name)
+            self.work.views[name] = buffer
+        return self.work.view_names[key]
 
     def _used_outside(self, fuser: Fuser, name: str) -> bool:
         at = fuser.unit_of[name]
