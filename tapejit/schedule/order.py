@@ -128,17 +128,16 @@ def _same_place(unit: Unit, value: str, reads: set[str]) -> bool:
     for level in range(len(made.path), -1, -1):
         fixed = made.axis[:level]
         for item in made.path[level - 1].body if level else unit.body:
-            own = isinstance(item, Leaf) and item.definition.name == value
+            at_last = isinstance(item, Leaf) and item.definition.name == value
             if level < len(made.path) and item is made.path[level]:
                 break
             for _, x in _tree_loads([item]):
                 # earlier in the same pass of the loops around, and of an element that only this pass writes
-                if level == 0 or (level == len(made.path) and x.index == made.index):
+                exact = level == len(made.path) and x.index == made.index
+                alike = None not in fixed and len(x.index) == len(made.index) and not at_last
+                if level == 0 or exact or (alike and all(x.index[a] == made.index[a] for a in fixed if a is not None)):
                     before.add(id(x))
-                elif None not in fixed and len(x.index) == len(made.index) and not own:
-                    if all(x.index[a] == made.index[a] for a in fixed if a is not None):
-                        before.add(id(x))
-            if own:
+            if at_last:
                 break
     return all(id(x) in before for _, x in _tree_loads(unit.body) if x.buffer in reads)
 
