@@ -152,10 +152,15 @@ def inverse(x: Parts) -> Parts:
 def modulus(x: Parts) -> Any:
     """|x|, which overflows only if the result does; infinite if a part is, even beside NaN."""
     large, small = _ordered(x)
-    ratio = small / large
-    finite = e.select(e.equal(large, 0), large, large * e.sqrt(1 + ratio * ratio))
+    ratio = small / _or_one(large)
+    finite = large * e.sqrt(1 + ratio * ratio)
     infinite = e.logical_or(e.is_inf(x.re), e.is_inf(x.im))
     return e.select(infinite, e.full(shape=(), value=math.inf, dtype=large.dtype), finite)
+
+
+def _or_one(x: Any) -> Any:
+    """A divisor that is nowhere 0."""
+    return e.select(e.equal(x, 0), e.ones_like(x), x)
 
 
 def _ordered(x: Parts) -> tuple[Any, Any]:
@@ -184,13 +189,23 @@ def _is_zero(x: Parts) -> Any:
     return e.logical_and(e.equal(x.re, 0), e.equal(x.im, 0))
 
 
+def _number_where(condition: Any, number: float, x: Parts) -> Parts:
+    re, im = (e.full(shape=(), value=v, dtype=x.re.dtype) for v in (number, 0.0))
+    return Parts(e.select(condition, re, x.re), e.select(condition, im, x.im))
+
+
 def _zero_where(condition: Any, x: Parts) -> Parts:
-    return x.each(lambda v: e.select(condition, e.full(shape=(), value=0.0, dtype=v.dtype), v))
+    return _number_where(condition, 0.0, x)
+
+
+def _one_where(condition: Any, x: Parts) -> Parts:
+    return _number_where(condition, 1.0, x)
 
 
 @parted(e.div_no_nan)
 def _div_no_nan(x: Parts, y: Parts) -> Parts:
-    return _zero_where(_is_zero(y), over(x, y))
+    none = _is_zero(y)
+    return _zero_where(none, over(x, _one_where(none, y)))
 
 
 @parted(e.mul_no_nan)
@@ -200,12 +215,14 @@ def _mul_no_nan(x: Parts, y: Parts) -> Parts:
 
 @parted(s.xdivy)
 def _xdivy(x: Parts, y: Parts) -> Parts:
-    return _zero_where(_is_zero(x), over(x, y))
+    none = _is_zero(x)
+    return _zero_where(none, over(x, _one_where(none, y)))
 
 
 @parted(s.xlogy)
 def _xlogy(x: Parts, y: Parts) -> Parts:
-    return _zero_where(_is_zero(x), times(x, logarithm(y)))
+    none = _is_zero(x)
+    return _zero_where(none, times(x, logarithm(_one_where(none, y))))
 
 
 @parted(s.xlog1py)
@@ -236,8 +253,7 @@ def _turned_back(x: Parts) -> Parts:
 def root(x: Parts) -> Parts:
     """The root with a real part of at least 0."""
     t = e.sqrt(0.5 * modulus(x) + 0.5 * abs(x.re))
-    none = e.equal(t, 0)
-    other = e.select(none, t, 0.5 * abs(x.im) / t)
+    other = 0.5 * abs(x.im) / _or_one(t)
     other = e.select(e.is_inf(t), e.select(e.is_inf(x.im), t, e.full(shape=(), value=0.0, dtype=t.dtype)), other)
     right = x.re >= 0
     return Parts(e.select(right, t, other), e.copysign(e.select(right, other, t), x.im))
@@ -266,7 +282,9 @@ def logarithm(x: Parts) -> Parts:
     """log|x| and the angle; near the unit circle |x| - 1 is what counts."""
     large, small = _ordered(x)
     near = e.logical_and(large > 0.5, large < 2.0)
-    return Parts(e.select(near, 0.5 * e.log1p((large - 1) * (large + 1) + small * small), e.log(modulus(x))), argument(x))
+    one = e.ones_like(large)
+    m, n = e.select(near, large, one), e.select(near, small, one)
+    return Parts(e.select(near, 0.5 * e.log1p((m - 1) * (m + 1) + n * n), e.log(modulus(x))), argument(x))
 
 
 @parted(e.log1p)
@@ -290,10 +308,8 @@ def _power(x: Parts, y: Parts) -> Parts:
         out = _multiplied(x, abs(int(n.real)))
         return out if n.real > 0 else inverse(out)
     at_zero = _is_zero(x)
-    out = _zero_where(at_zero, exponential(times(y, logarithm(x))))
-    one = e.full(shape=(), value=1.0, dtype=out.re.dtype)
-    none = _is_zero(y)
-    return Parts(e.select(none, one, out.re), e.select(none, e.zeros_like(one), out.im))
+    out = _zero_where(at_zero, exponential(times(y, logarithm(_one_where(at_zero, x)))))
+    return _one_where(_is_zero(y), out)
 
 
 def _multiplied(x: Parts, n: int) -> Parts:
@@ -320,13 +336,14 @@ def cosh(x: Parts) -> Parts:
 @parted(e.tanh)
 def tanh(x: Parts) -> Parts:
     """tanh(x); beyond where sinh overflows it is 1 or -1, with what is left of the imaginary part."""
-    t, u = e.tan(x.im), e.sinh(x.re)
+    far = abs(x.re) > 20.0
+    near = e.select(far, e.zeros_like(x.re), x.re)
+    t, u = e.tan(x.im), e.sinh(near)
     slope = 1 + t * t
     below = 1 + slope * u * u
-    far = abs(x.re) > (40.0 if x.re.dtype.bits == 32 else 300.0)
     edge = 4 * e.sin(x.im) * e.cos(x.im) * e.exp(-2 * abs(x.re))
     one = e.copysign(e.full(shape=(), value=1.0, dtype=u.dtype), x.re)
-    return Parts(e.select(far, one, slope * e.cosh(x.re) * u / below), e.select(far, edge, t / below))
+    return Parts(e.select(far, one, slope * e.cosh(near) * u / below), e.select(far, edge, t / below))
 
 
 @parted(e.sin)

@@ -19,8 +19,10 @@ from tapejit.ops.broadcasting import broadcast_to, sum_to
 from tapejit.ops.elementwise import cast, full
 from tapejit.ops.families import Elementwise
 from tapejit.ops.matmul import matmul
+from tapejit.ops.parts import from_pairs, pair, to_pairs
 from tapejit.ops.reductions import sum_
 from tapejit.ops.shapes import reshape, transpose
+from tapejit.ops.slicing import slice_
 from tapejit.passes.copies import taken_names
 from tapejit.passes.rules import Pattern, match_node, rules
 
@@ -166,6 +168,10 @@ class _Simplifier:
             return replace(node, args=below.args)
         if node.op is sum_ and all(x.type.shape[a] == 1 for a in node.attrs["axis"]):
             return replace(node, op=reshape, attrs={"shape": out.type.shape})
+        if below is not None and (node.op, below.op) in ((to_pairs, from_pairs), (from_pairs, to_pairs)):
+            return below.args[0]
+        if below is not None and below.op is pair and node.op is slice_ and node.attrs["size"] == (*below.args[0].type.shape, 1):
+            return below.args[node.attrs["begin"][-1]] if node.attrs["drop"] == (len(out.type.shape),) else None
         if node.op is matmul:
             for k, flag in enumerate(("transpose_a", "transpose_b")):
                 operand = node.args[k]

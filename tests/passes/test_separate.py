@@ -77,6 +77,19 @@ def test_the_host_sees_what_is_in_a_variable_now():
     np.testing.assert_allclose(step().numpy(), 2 * Z.conj(), rtol=1e-6)
 
 
+def test_a_variable_read_after_it_is_assigned():
+    v = tf.Variable(Z, name="v")
+
+    @tf.function
+    def step():
+        v.assign(v * 2.0)
+        v.assign(v + 1.0)
+        return tf.abs(v)
+
+    np.testing.assert_allclose(step().numpy(), abs(2 * Z + 1), rtol=1e-6)
+    assert len(str(step.show("kernels")).split("\n\n\n")) == 2  # one kernel and what runs it
+
+
 def test_a_swap_of_parts_in_a_variable_reads_before_it_writes():
     v = tf.Variable(Z)
     f = tf.function(lambda: v.assign(tf.complex(tf.math.imag(v), tf.math.real(v))))
