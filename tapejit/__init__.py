@@ -107,7 +107,7 @@ newaxis = None
 function.from_text = _from_text  # type: ignore[attr-defined]
 
 
-_LATER = ("data",)
+_LATER = ("data", "train")
 
 
 def __getattr__(name: str) -> object:

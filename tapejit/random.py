@@ -303,6 +303,10 @@ class Generator:
     def algorithm(self) -> int:
         return int(Algorithm.PHILOX)
 
+    def _trackable_children(self) -> dict[str, Any]:
+        """What a checkpoint of it holds."""
+        return {"_state_var": self._state}
+
     @property
     def key(self) -> Any:
         """The key, an int64 scalar."""

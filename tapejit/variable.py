@@ -82,6 +82,8 @@ class Variable(Operand):
         self.constraint = constraint
         frame = places.user_frame()
         self._created_at = None if frame is None else (frame.f_code, frame.f_lasti)
+        for listener in list(_listeners.values()):
+            listener.made(self)
 
     # ---------------------------------------------------------------- what ops and recorders ask
     @property
@@ -426,6 +428,20 @@ class Variable(Operand):
 def _restored(value: Any, trainable: bool, name: str, dtype: DType) -> Variable:
     with name_scope(""):
         return Variable(value, trainable=trainable, name=name, dtype=dtype)
+
+
+# ------------------------------------------------------------------------------------- who is told of new variables
+_listeners: dict[int, Any] = {}
+
+
+def listen(listener: Any) -> None:
+    """Have `listener.made(variable)` called with each variable made from now on."""
+    _listeners[id(listener)] = listener
+
+
+def unlisten(listener: Any) -> None:
+    """Undo `listen`."""
+    _listeners.pop(id(listener), None)
 
 
 class paused_tapes:

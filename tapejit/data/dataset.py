@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from collections.abc import Iterator as PythonIterator
 from typing import Any
@@ -14,12 +13,12 @@ import optree
 from tapejit.core import dtypes, places
 from tapejit.core.errors import InvalidArgumentError, OutOfRangeError
 from tapejit.core.shape import TensorShape
-from tapejit.data.elements import Elements, ShapelessSpec, array_of, elements_of, flattened, packing, tensors
+from tapejit.data.elements import Elements, array_of, elements_of, flattened, packing, tensors
 from tapejit.data.functions import ElementFunction
 from tapejit.data.grouping import Batch, GroupByWindow, PaddedBatch, Unbatch, Window
 from tapejit.data.options import Options
-from tapejit.data.order import Cache, Choose, Concatenate, Repeat, Shard, Shuffle, Skip, Take, Zip
-from tapejit.data.pipeline import INFINITE, UNKNOWN, DatasetSpec, Stage
+from tapejit.data.order import Cache, Chosen, Concatenate, Repeat, Sampled, Shard, Shuffle, Skip, Take, Zip
+from tapejit.data.pipeline import INFINITE, UNKNOWN, DatasetSpec, Seeded, Stage
 from tapejit.data.sources import Fixed, Generator, Random, Range, TensorSlice
 from tapejit.data.threads import Prefetch
 from tapejit.data.transform import Accumulation, Filter, FlatMap, Map, Scan, TakeWhile, Unique
@@ -136,22 +135,7 @@ class Dataset:
     @staticmethod
     def choose_from_datasets(datasets: Sequence[Dataset], choice_dataset: Dataset, stop_on_empty_dataset: bool = True) -> Dataset:
         """From `datasets` in the order of the numbers in `choice_dataset` (int64 scalars)."""
-        stages = _stages(datasets)
-
-        def choices() -> Callable[[list[int]], int | None]:
-            numbers = choice_dataset._stage.each()
-
-            def choose(left: list[int]) -> int | None:
-                found = next(numbers, None)
-                if found is None:
-                    return None
-                if not 0 <= int(found[0]) < len(stages):
-                    raise InvalidArgumentError(f"choice_dataset gives {int(found[0])}, but there are {len(stages)} datasets")
-                return int(found[0])
-
-            return choose
-
-        return Dataset(Choose(stages, choices, stop_on_empty_dataset))
+        return Dataset(Chosen(_stages(datasets), _stages([choice_dataset])[0], stop_on_empty_dataset))
 
     @staticmethod
     def sample_from_datasets(
@@ -168,18 +152,7 @@ class Dataset:
             raise ValueError(
                 places.with_place(f"Invalid `weights`. {len(stages)} datasets need as many weights, got shape {list(p.shape)}.")
             )
-        start, rounds = _seed(seed), iter(_range(sys.maxsize))
-
-        def choices() -> Callable[[list[int]], int | None]:
-            draw = np.random.default_rng([*start, next(rounds) if rerandomize_each_iteration else 0])
-
-            def choose(left: list[int]) -> int | None:
-                total = p[left].sum()
-                return int(draw.choice(left, p=p[left] / total)) if total > 0 else None
-
-            return choose
-
-        return Dataset(Choose(stages, choices, stop_on_empty_dataset))
+        return Dataset(Sampled(stages, p, _seed(seed), bool(rerandomize_each_iteration), stop_on_empty_dataset))
 
     # --------------------------------------------------------------------------- selection and order
     def _after(self, stage: Stage) -> Dataset:
@@ -457,7 +430,12 @@ class Iterator:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._each = dataset._stage.each()
+        self._begin([s.state for s in self._seeded()])
+
+    def _begin(self, streams: list[list[int]], position: int = 0) -> None:
+        stage = self._dataset._stage
+        self._streams, self._position = streams, position
+        self._each = (Skip(stage, position) if position else stage).each()
         self._pack: Callable[[Any], Any] | None = None
 
     def __iter__(self) -> Iterator:
@@ -465,6 +443,7 @@ class Iterator:
 
     def __next__(self) -> Any:
         leaves = next(self._each)
+        self._position += 1
         pack = self._pack
         if pack is None:
             pack = self._pack = packing(self._dataset._stage.tree)
@@ -476,6 +455,27 @@ class Iterator:
             return next(self)
         except StopIteration:
             raise OutOfRangeError(places.with_place("End of sequence")) from None
+
+    # ---------------------------------------------------------------------------------- in checkpoints
+    def _seeded(self) -> list[Seeded]:
+        return [s for s in self._dataset._stage.all() if isinstance(s, Seeded)]
+
+    def saved_state(self) -> np.ndarray:
+        """What a checkpoint holds: the number of elements taken, and how the random streams of the pipeline began."""
+        return np.array([self._position, *(n for state in self._streams for n in state)], np.uint64)
+
+    def restore_state(self, array: np.ndarray) -> None:
+        """Go on where a checkpoint was made, in the same order. InvalidArgumentError for the state of another pipeline."""
+        stages = self._seeded()
+        position, numbers = int(array[0]), [int(n) for n in array[1:]]
+        if len(numbers) != sum(len(s.state) for s in stages):
+            raise InvalidArgumentError(places.with_place("the iterator in the checkpoint is one over another pipeline"))
+        streams = []
+        for s in stages:
+            s.state = numbers[: len(s.state)]
+            streams.append(s.state)
+            del numbers[: len(s.state)]
+        self._begin(streams, position)
 
     def get_next_as_optional(self) -> Optional:
         """The next element, or none, as an `Optional`."""
@@ -544,11 +544,9 @@ def _stages(datasets: Sequence[Any]) -> list[Stage]:
 def _declared(output_types: Any, output_shapes: Any) -> Elements:
     types, tree = optree.tree_flatten(output_types, is_leaf=lambda x: isinstance(x, list))
     if output_shapes is None:
-        return Elements(tree, tuple(ShapelessSpec(t) for t in types))
+        return Elements(tree, tuple(TensorSpec(None, t) for t in types))
     shapes = _per_leaf(Elements(tree, tuple(types)), output_shapes, _is_shape)
-    return Elements(
-        tree, tuple(ShapelessSpec(t) if _shape(s).rank is None else TensorSpec(_shape(s), t) for t, s in _zip(types, shapes, strict=True))
-    )
+    return Elements(tree, tuple(TensorSpec(_shape(s), t) for t, s in _zip(types, shapes, strict=True)))
 
 
 def _is_shape(x: Any) -> bool:

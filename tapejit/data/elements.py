@@ -15,28 +15,10 @@ import optree
 
 from tapejit.core import dtypes, places
 from tapejit.core.dtypes import DType
-from tapejit.core.shape import TensorShape
 from tapejit.spec import TensorSpec
 from tapejit.tensor import EagerTensor, convert_to_tensor
 
 Leaves = tuple[Any, ...]
-
-
-class ShapelessSpec(TensorSpec):
-    """The spec of tensors whose rank is not known, as generators give them that declare dtypes only."""
-
-    __slots__ = ()
-
-    def __init__(self, dtype: Any, name: str | None = None) -> None:
-        super().__init__((), dtype, name)
-
-    @property
-    def shape(self) -> TensorShape:
-        return TensorShape(None)
-
-    @property
-    def named_shape(self) -> tuple[int | str | None, ...]:
-        raise ValueError("the shape of these tensors is not known")
 
 
 @dataclass(frozen=True)
@@ -54,7 +36,7 @@ class Elements:
     @property
     def static(self) -> bool:
         """Whether the rank of every tensor is known and none is a dataset, so that functions of an element can be traced beforehand."""
-        return all(isinstance(s, TensorSpec) and not isinstance(s, ShapelessSpec) for s in self.leaves)
+        return all(isinstance(s, TensorSpec) and s.named_shape is not None for s in self.leaves)
 
     def mapped(self, change: Callable[[Any], Any]) -> Elements:
         """The same structure with other specs."""
@@ -97,7 +79,7 @@ def array_of(value: Any, dtype: DType | None = None) -> np.ndarray:
 
 def spec_of(leaf: Any) -> Any:
     """The spec of a leaf: an array, or a pipeline, which knows its own."""
-    return TensorSpec(np.shape(leaf), dtypes.as_dtype(leaf.dtype)) if isinstance(leaf, np.ndarray | np.generic) else leaf.as_leaf()
+    return TensorSpec(leaf.shape, dtypes.as_dtype(leaf.dtype)) if isinstance(leaf, np.ndarray | np.generic) else leaf.as_leaf()
 
 
 def tensors(leaves: Iterable[Any], nested: Callable[[Any], Any]) -> list[Any]:
@@ -111,7 +93,7 @@ def batched_spec(spec: Any, size: int | None) -> Any:
         raise TypeError(
             places.with_place(f"elements that are datasets cannot be batched ({spec}); write ds.flat_map(lambda window: window.batch(n))")
         )
-    return spec if isinstance(spec, ShapelessSpec) else TensorSpec([size, *spec.named_shape], spec.dtype)
+    return spec if spec.named_shape is None else TensorSpec([size, *spec.named_shape], spec.dtype)
 
 
 def widened(a: Any, b: Any) -> Any:
@@ -122,5 +104,5 @@ def widened(a: Any, b: Any) -> Any:
         raise TypeError(places.with_place(f"elements of dtype {a.dtype.name} and {b.dtype.name} cannot be in one dataset"))
     one, two = a.shape, b.shape
     if one.rank is None or two.rank is None or one.rank != two.rank:
-        return ShapelessSpec(a.dtype)
+        return TensorSpec(None, a.dtype)
     return TensorSpec([x if x == y else None for x, y in zip(one, two, strict=True)], a.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from tapejit.core import places
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.shape import TensorShape
-from tapejit.data.elements import Elements, Leaves, ShapelessSpec, batched_spec
+from tapejit.data.elements import Elements, Leaves, batched_spec
 from tapejit.data.order import Selection
 from tapejit.data.pieces import Piece, Reader, Rows, Table, joined, size, stacked
 from tapejit.data.pipeline import UNKNOWN, DatasetSpec, Stage
@@ -58,7 +58,7 @@ class PaddedBatch(Batch):
         super().__init__(source, size, drop_remainder)
         specs = source.elements.leaves
         for spec in specs:
-            if isinstance(spec, ShapelessSpec) and shapes is None:
+            if shapes is None and spec.shape.rank is None:
                 raise ValueError(
                     places.with_place("padded_batch of tensors of unknown rank; write padded_shapes, or output_signature for the generator")
                 )
@@ -118,7 +118,7 @@ class Unbatch(Stage):
 
 
 def _unbatched(spec: Any) -> Any:
-    if isinstance(spec, ShapelessSpec):
+    if isinstance(spec, TensorSpec) and spec.named_shape is None:
         return spec
     if not isinstance(spec, TensorSpec) or not spec.named_shape:
         raise ValueError(places.with_place(f"Cannot unbatch an input with scalar components: {spec}"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from tapejit.core import places
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.data.elements import Elements, composed, widened
 from tapejit.data.pieces import Piece, Reader, Rows, Table, joined, stacked, taken
-from tapejit.data.pipeline import INFINITE, UNKNOWN, Stage, fewest
+from tapejit.data.pipeline import INFINITE, UNKNOWN, Seeded, Stage, fewest
 
 _BLOCK = 4096  # a shuffle with a buffer smaller than the data moves on by so many rows
 
@@ -26,24 +25,23 @@ class Selection(Stage):
         return self.source.elements
 
 
-class Shuffle(Selection):
-    """Each element is drawn from a buffer of the next `buffer` ones. `reshuffle`: in another order each time."""
+class Shuffle(Seeded):
+    """Each element is drawn from a buffer of the next `buffer` ones."""
 
-    def __init__(self, source: Stage, buffer: int, seed: Sequence[int], reshuffle: bool) -> None:
-        super().__init__(source)
+    def __init__(self, source: Stage, buffer: int, seed: Sequence[int], renewed: bool) -> None:
+        super().__init__(seed, renewed, source)
         if buffer <= 0:
             raise InvalidArgumentError(places.with_place(f"buffer_size must be greater than zero, got {buffer}"))
-        self._buffer, self._seed, self._reshuffle = buffer, tuple(seed), reshuffle
-        self._round, self._lock = 0, threading.Lock()
+        self._buffer = buffer
+
+    def describe(self) -> Elements:
+        return self.source.elements
 
     def cardinality(self) -> int:
         return self.source.cardinality()
 
     def pieces(self) -> Iterator[Piece]:
-        with self._lock:
-            draw = np.random.default_rng([*self._seed, self._round])
-            self._round += self._reshuffle
-        return self._shuffled(Reader(self.source.pieces()), draw)
+        return self._shuffled(Reader(self.source.pieces()), self.stream())
 
     def _shuffled(self, reader: Reader, draw: np.random.Generator) -> Iterator[Piece]:
         held = joined(reader.read(self._buffer))
@@ -285,29 +283,72 @@ def _compact(pieces: list[Piece]) -> list[Piece]:
 
 
 class Choose(Stage):
-    """From several sources: the one whose number `choices` gives, given the numbers of those left. `stop`: at the first one that is empty."""
+    """Elements of several sources, one at a time from the one that is chosen. `stop`: at the first one that is empty."""
 
-    def __init__(self, sources: Sequence[Stage], choices: Callable[[], Callable[[list[int]], int | None]], stop: bool) -> None:
-        super().__init__(*sources)
-        self._choices, self._stop = choices, stop
+    stop: bool
 
     def describe(self) -> Elements:
-        return functools.reduce(lambda a, b: like(a, b, "a choice"), (s.elements for s in self.sources))
+        return functools.reduce(lambda a, b: like(a, b, "a choice"), (s.elements for s in self._chosen()))
+
+    def _chosen(self) -> Sequence[Stage]:
+        """What is chosen from."""
+        return self.sources
+
+    def choice(self) -> Callable[[list[int]], int | None]:
+        """For a new iteration, the function that chooses one of the sources that are left, or ends it."""
+        raise NotImplementedError(f"{type(self).__name__}.choice")
 
     def pieces(self) -> Iterator[Piece]:
-        readers = [Reader(s.pieces()) for s in self.sources]
+        readers = [Reader(s.pieces()) for s in self._chosen()]
         left = list(range(len(readers)))
-        choose = self._choices()
-        while left:
-            chosen = choose(left)
-            if chosen is None:
-                return
+        choose = self.choice()
+        while left and (chosen := choose(left)) is not None:
             if chosen not in left:
                 continue
             piece = readers[chosen].some(1)
             if piece is not None:
                 yield piece
-            elif self._stop:
+            elif self.stop:
                 return
             else:
                 left.remove(chosen)
+
+
+class Chosen(Choose):
+    """The choice is the last source, of numbers (`choose_from_datasets`)."""
+
+    def __init__(self, sources: Sequence[Stage], numbers: Stage, stop: bool) -> None:
+        super().__init__(*sources, numbers)
+        self.stop = stop
+
+    def _chosen(self) -> Sequence[Stage]:
+        return self.sources[:-1]
+
+    def choice(self) -> Callable[[list[int]], int | None]:
+        numbers, count = self.sources[-1].each(), len(self.sources) - 1
+
+        def choose(left: list[int]) -> int | None:
+            for (number,) in numbers:
+                if not 0 <= int(number) < count:
+                    raise InvalidArgumentError(f"choice_dataset gives {int(number)}, but there are {count} datasets")
+                return int(number)
+            return None
+
+        return choose
+
+
+class Sampled(Seeded, Choose):
+    """The choice is random, with probabilities in the ratio of `weights` (`sample_from_datasets`)."""
+
+    def __init__(self, sources: Sequence[Stage], weights: np.ndarray, seed: Sequence[int], renewed: bool, stop: bool) -> None:
+        super().__init__(seed, renewed, *sources)
+        self._weights, self.stop = weights, stop
+
+    def choice(self) -> Callable[[list[int]], int | None]:
+        draw = self.stream()
+
+        def choose(left: list[int]) -> int | None:
+            weights = self._weights[left]
+            return int(draw.choice(left, p=weights / weights.sum())) if weights.sum() > 0 else None
+
+        return choose

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from tapejit.core.shape import TensorShape
 from tapejit.data.elements import Elements, Leaves
@@ -61,6 +64,42 @@ class Stage:
     def as_leaf(self) -> DatasetSpec:
         """The spec of elements that are pipelines like this one."""
         return DatasetSpec(self.elements.structure)
+
+    def all(self) -> list[Stage]:
+        """This stage and those before it, each once."""
+        found: dict[int, Stage] = {}
+        waiting: list[Stage] = [self]
+        while waiting:
+            stage = waiting.pop()
+            if id(stage) not in found:
+                found[id(stage)] = stage
+                waiting += stage.sources
+        return list(found.values())
+
+
+class Seeded(Stage):
+    """A stage that draws random numbers: each iteration from a stream that its seed and the number of the iteration give."""
+
+    def __init__(self, seed: Sequence[int], renewed: bool, *sources: Stage) -> None:
+        super().__init__(*sources)
+        self._seed, self._renewed, self._round, self._lock = tuple(seed), renewed, 0, threading.Lock()
+
+    def stream(self) -> np.random.Generator:
+        """The stream of the iteration that begins now; the same one each time unless it is to be `renewed`."""
+        with self._lock:
+            out = np.random.default_rng([*self._seed, self._round])
+            self._round += self._renewed
+        return out
+
+    @property
+    def state(self) -> list[int]:
+        """What the next streams depend on."""
+        return [*self._seed, self._round]
+
+    @state.setter
+    def state(self, numbers: Sequence[int]) -> None:
+        *seed, self._round = map(int, numbers)
+        self._seed = tuple(seed)
 
 
 class DatasetSpec:

@@ -12,7 +12,7 @@ from tapejit.core.dtypes import DType
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.data.elements import Elements, array_of, flattened, spec_of
 from tapejit.data.pieces import Arithmetic, Piece, Rows, Table
-from tapejit.data.pipeline import INFINITE, UNKNOWN, Stage
+from tapejit.data.pipeline import INFINITE, UNKNOWN, Seeded, Stage
 from tapejit.spec import TensorSpec
 
 _ENDLESS = 2**62
@@ -82,20 +82,17 @@ class Range(Stage):
         yield Rows(self._table, range(self._count))
 
 
-class Random(Stage):
-    """Numbers below 2^32, without end (`random`). `rerandomize`: other ones each time."""
+class Random(Seeded):
+    """Numbers below 2^32, without end (`random`)."""
 
-    def __init__(self, seed: Sequence[int], rerandomize: bool) -> None:
-        _, tree = flattened(0)
-        self.elements = Elements(tree, (TensorSpec([], dtypes.int64),))
-        self._seed, self._rerandomize, self._round = seed, rerandomize, 0
+    def describe(self) -> Elements:
+        return Elements(flattened(0)[1], (TensorSpec([], dtypes.int64),))
 
     def cardinality(self) -> int:
         return INFINITE
 
     def pieces(self) -> Iterator[Piece]:
-        draw = np.random.default_rng([*self._seed, self._round])
-        self._round += self._rerandomize
+        draw = self.stream()
         while True:
             for number in draw.integers(2**32, size=256):
                 yield [(number,)]

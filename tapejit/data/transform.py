@@ -9,7 +9,7 @@ import numpy as np
 import optree
 
 from tapejit.core import places
-from tapejit.data.elements import Elements, Leaves, ShapelessSpec, composed, packing, spec_of, widened
+from tapejit.data.elements import Elements, Leaves, composed, packing, spec_of, widened
 from tapejit.data.functions import ElementFunction
 from tapejit.data.order import Selection
 from tapejit.data.pieces import Piece, Reader, Rows, taken
@@ -20,7 +20,7 @@ from tapejit.spec import TensorSpec
 
 def seen(leaves: Leaves, tree: Any) -> Elements:
     """What can be said of all elements from one: the structure and dtypes, no shapes."""
-    return Elements(tree, tuple(ShapelessSpec(s.dtype) if isinstance(s := spec_of(x), TensorSpec) else s for x in leaves))
+    return Elements(tree, tuple(TensorSpec(None, s.dtype) if isinstance(s := spec_of(x), TensorSpec) else s for x in leaves))
 
 
 class Map(Stage):
