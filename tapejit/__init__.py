@@ -102,21 +102,8 @@ from tapejit.math import sign, sin, sinh, sqrt, square, subtract, tan, tanh, tru
 from tapejit.ordering import argsort, histogram_fixed_width, histogram_fixed_width_bins, searchsorted, sort
 from tapejit.output import print
 from tapejit.selection import *
+from tapejit.unknown import guard as _guard
 
 newaxis = None
 function.from_text = _from_text  # type: ignore[attr-defined]
-
-
-_LATER = ("data", "train")
-
-
-def __getattr__(name: str) -> object:
-    """The namespaces that not every program needs are loaded at the first use. An unknown name is an AttributeError that suggests a known one."""
-    if name in _LATER:
-        import importlib
-
-        return importlib.import_module(f"tapejit.{name}")
-    import difflib
-
-    near = difflib.get_close_matches(name, [n for n in globals() if not n.startswith("_")], n=1, cutoff=0.75)
-    raise AttributeError(f"module 'tapejit' has no attribute {name!r}" + (f"; did you mean tf.{near[0]}?" if near else ""))
+_guard(__name__, later=("data", "train"))  # the namespaces that not every program needs are loaded at the first use

@@ -108,9 +108,7 @@ def ensure_shape(x: Any, shape: Any, name: str | None = None) -> Any:
     if wanted.rank is None:
         return shapes.identity(x)
     if len(wanted) != len(x.dims):
-        raise InvalidArgumentError(
-            places.with_place(f"Shape of tensor {list(map(str, x.dims))} is not compatible with expected shape {wanted}.")
-        )
+        raise InvalidArgumentError(places.with_place(f"Shape of tensor {list(x.dims)} is not compatible with expected shape {wanted}."))
     return shapes.ensure_shape(x, shape=tuple(have if want is None else want for have, want in zip(x.dims, wanted, strict=True)))
 
 
@@ -213,9 +211,7 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Any:
             isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(t.dims, first, strict=True)
         ):
             raise InvalidArgumentError(
-                places.with_place(
-                    f"Shapes of all inputs must match: values[0].shape = {list(map(str, first))} != values[{k}].shape = {list(map(str, t.dims))}"
-                )
+                places.with_place(f"Shapes of all inputs must match: values[0].shape = {list(first)} != values[{k}].shape = {list(t.dims)}")
             )
     return joining.stack(*tensors, axis=axis_of(axis, len(first) + 1, "stack"))
 
@@ -227,9 +223,7 @@ def unstack(value: Any, num: int | None = None, axis: Any = 0, name: str = "unst
     n = x.dims[at]
     if num is None:
         if not isinstance(n, int):
-            raise ValueError(
-                places.with_place(f"Cannot infer argument `num` from shape {list(map(str, x.dims))}; write tf.unstack(x, num=...)")
-            )
+            raise ValueError(places.with_place(f"Cannot infer argument `num` from shape {list(x.dims)}; write tf.unstack(x, num=...)"))
         num = n
     elif isinstance(n, int) and n != num:
         raise ValueError(places.with_place(f"unstack: num is {num}, axis {at} has size {n}"))

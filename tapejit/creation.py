@@ -23,7 +23,7 @@ from tapejit.ops.joining import concat
 from tapejit.ops.reductions import max_
 from tapejit.ops.shapes import reshape
 from tapejit.ops.slicing import scalar_of
-from tapejit.tensor import Tensor, convert_to_tensor, dims_of
+from tapejit.tensor import Tensor, convert_to_tensor, dims_of, shape_of
 
 __all__ = ["eye", "fill", "linspace", "meshgrid", "one_hot", "ones", "ones_like", "range", "sequence_mask", "zeros", "zeros_like"]
 
@@ -32,14 +32,7 @@ def _filled(shape: Any, value: Any, dtype: Any) -> Any:
     wanted = as_dtype(dtype)
     if wanted.kind == "b":
         value = bool(value)
-    return e.full(shape=_nonnegative(dims_of(shape)), value=value, dtype=wanted)
-
-
-def _nonnegative(shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
-    for d in shape:
-        if isinstance(d, int) and d < 0:
-            raise InvalidArgumentError(places.with_place(f"Dimension {d} must be >= 0 in shape {list(map(str, shape))}"))
-    return shape
+    return e.full(shape=shape_of(shape), value=value, dtype=wanted)
 
 
 def zeros(shape: Any, dtype: Any = dtypes.float32, name: str | None = None, layout: Any = None) -> Any:
@@ -68,8 +61,8 @@ def fill(dims: Any, value: Any, name: str | None = None, layout: Any = None) -> 
     """A tensor of shape `dims` filled with the scalar `value`, which gradients flow to."""
     scalar = convert_to_tensor(value)
     if scalar.dims:
-        raise InvalidArgumentError(places.with_place(f"value must be a scalar, got shape {list(map(str, scalar.dims))}"))
-    return broadcast_like(scalar, _nonnegative(dims_of(dims)))
+        raise InvalidArgumentError(places.with_place(f"value must be a scalar, got shape {list(scalar.dims)}"))
+    return broadcast_like(scalar, shape_of(dims))
 
 
 _RANK = {name: k for k, name in enumerate(("int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"))}
@@ -174,11 +167,11 @@ def linspace(start: Any, stop: Any, num: Any, name: str | None = None, axis: int
 
 def eye(num_rows: Any, num_columns: Any = None, batch_shape: Any = None, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
     """The identity matrix of `num_rows` by `num_columns`, repeated to `batch_shape`."""
-    (rows,) = dims_of(num_rows)
-    columns = rows if num_columns is None else dims_of(num_columns)[0]
+    (rows,) = shape_of(num_rows)
+    columns = rows if num_columns is None else shape_of(num_columns)[0]
     hit = e.equal(reshape(iota(size=rows, dtype=dtypes.int32), shape=(rows, 1)), iota(size=columns, dtype=dtypes.int32))
     out = e.cast(hit, dtype=as_dtype(dtype))
-    return out if batch_shape is None else broadcast_like(out, (*dims_of(batch_shape), rows, columns))
+    return out if batch_shape is None else broadcast_like(out, (*shape_of(batch_shape), rows, columns))
 
 
 def one_hot(
@@ -205,7 +198,7 @@ def one_hot(
             raise TypeError(places.with_place(f"dtype {wanted.name} of tf.one_hot does not match {given.dtype.name} of {what}"))
     rank = len(ids.dims)
     at = rank if axis is None or axis == -1 else axis % (rank + 1)
-    (size,) = dims_of(depth)
+    (size,) = shape_of(depth)
     classes = reshape(iota(size=size, dtype=ids.dtype), shape=tuple(size if k == at else 1 for k in builtins.range(rank + 1)))
     hit = e.equal(reshape(ids, shape=(*ids.dims[:at], 1, *ids.dims[at:])), classes)
     if on_value is None and off_value is None:

@@ -200,7 +200,14 @@ def custom_gradient(f: Callable[..., Any] | None = None) -> Any:
                 )
             )
         with _watching() as watcher:
-            result, grad_fn = f(*args, **kwargs)
+            returned = f(*args, **kwargs)
+        if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
+            raise TypeError(
+                places.with_place(
+                    f"{name}, decorated with tf.custom_gradient, must return (result, grad_fn); found {type(returned).__name__}"
+                )
+            )
+        result, grad_fn = returned
         call = _Call(name, result, grad_fn, args, watcher.read)
         return _recorded(call) if thread.recorder is None else _traced(call)
 

@@ -301,7 +301,7 @@ def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
     try:
         return _r.normal_axes(listed, len(x.dims))
     except ValueError as e:
-        raise _refused(f"Invalid reduction dimension: {e}") from None
+        raise InvalidArgumentError(f"Invalid reduction dimension: {e}") from None
 
 
 def _reduced(op: Any, input_tensor: Any, axis: Any, keepdims: bool) -> Any:

@@ -95,7 +95,7 @@ def diag_part(input: Any, name: str = "diag_part", k: Any = 0, padding_value: An
     """Diagonal `k` of matrices; with a pair the diagonals from `k[1]` down to `k[0]`, padded to one length."""
     x = convert_to_tensor(input)
     if len(x.dims) < 2:
-        raise InvalidArgumentError(places.with_place(f"input must be at least 2-dim, received shape: {list(map(str, x.dims))}"))
+        raise InvalidArgumentError(places.with_place(f"input must be at least 2-dim, received shape: {list(x.dims)}"))
     low, high = _offsets(k)
     *lead, rows, columns = x.dims
     for d in (low, high):
@@ -193,8 +193,6 @@ def tensor_diag_part(input: Any, name: str | None = None) -> Any:
     x = convert_to_tensor(input)
     half = len(x.dims) // 2
     if len(x.dims) % 2 or x.dims[:half] != x.dims[half:]:
-        raise InvalidArgumentError(
-            places.with_place(f"tensor_diag_part: both halves of the shape must agree, got {list(map(str, x.dims))}")
-        )
+        raise InvalidArgumentError(places.with_place(f"tensor_diag_part: both halves of the shape must agree, got {list(x.dims)}"))
     count = sizes.product(x.dims[:half])
     return reshape(_one_diagonal(reshape(x, shape=(count, count)), 0), shape=x.dims[:half])

@@ -128,7 +128,7 @@ def _sorted_segments(data: Any, segment_ids: Any) -> tuple[Any, Any, Dim]:
     """Rows, ids and the number of segments for sorted ids."""
     rows, ids = _rows(data), _ids(segment_ids)
     if len(ids.dims) != 1:
-        raise InvalidArgumentError(places.with_place(f"segment_ids should be a vector, got shape {list(map(str, ids.dims))}"))
+        raise InvalidArgumentError(places.with_place(f"segment_ids should be a vector, got shape {list(ids.dims)}"))
     if hasattr(ids, "numpy"):
         values = ids.numpy()
         if values.size and (values[0] < 0 or (values[1:] < values[:-1]).any()):

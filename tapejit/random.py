@@ -33,7 +33,7 @@ from tapejit.ops.sorting import argsort, search_sorted
 from tapejit.ops.special import erfinv
 from tapejit.record.recorder import recording
 from tapejit.selection import gather
-from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor, dims_of
+from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor, dims_of, shape_of
 from tapejit.variable import Variable, paused_tapes
 
 __all__ = [
@@ -331,27 +331,27 @@ class Generator:
 
     def normal(self, shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
         """As `tf.random.normal`."""
-        dims, kind = dims_of(shape), _floating(dtype)
+        dims, kind = shape_of(shape), _floating(dtype)
         return _normal(_taken(self._state, _size(dims)), dims, mean, stddev, kind)
 
     def truncated_normal(self, shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
         """As `tf.random.truncated_normal`."""
-        dims, kind = dims_of(shape), _floating(dtype)
+        dims, kind = shape_of(shape), _floating(dtype)
         return _truncated_normal(_taken(self._state, _size(dims)), dims, mean, stddev, kind)
 
     def uniform(self, shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
         """As `tf.random.uniform`."""
-        dims, kind = dims_of(shape), _uniform_dtype(minval, maxval, dtype)
+        dims, kind = shape_of(shape), _uniform_dtype(minval, maxval, dtype)
         return _uniform(_taken(self._state, _size(dims)), dims, minval, maxval, kind)
 
     def uniform_full_int(self, shape: Any, dtype: Any = dtypes.uint64, name: str | None = None) -> Any:
         """Integers of 32 or 64 bits, all of which are random."""
-        dims, kind = dims_of(shape), _uniform_dtype(None, None, dtype, full=True)
+        dims, kind = shape_of(shape), _uniform_dtype(None, None, dtype, full=True)
         return _uniform(_taken(self._state, _size(dims)), dims, None, None, kind)
 
     def binomial(self, shape: Any, counts: Any, probs: Any, dtype: Any = dtypes.int32, name: str | None = None) -> Any:
         """How many of `counts` trials succeed with probability `probs`; both broadcast to `shape`."""
-        dims, kind = dims_of(shape), _countable(dtype)
+        dims, kind = shape_of(shape), _countable(dtype)
         return sampling.random_binomial(_taken(self._state, _size(dims)), _rate(counts), _rate(probs), shape=dims, dtype=kind)
 
     def make_seeds(self, count: int = 1) -> Any:
@@ -433,7 +433,7 @@ def normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = dtypes.float32, seed: int | None = None, name: str | None = None
 ) -> Any:
     """Normal values of `shape` (`tf.random.normal`). ValueError for a dtype that is not floating."""
-    dims, kind = dims_of(shape), _floating(dtype)
+    dims, kind = shape_of(shape), _floating(dtype)
     return _normal(_states.take(seed, _size(dims)), dims, mean, stddev, kind)
 
 
@@ -441,7 +441,7 @@ def truncated_normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = dtypes.float32, seed: int | None = None, name: str | None = None
 ) -> Any:
     """Normal values within two standard deviations (`tf.random.truncated_normal`)."""
-    dims, kind = dims_of(shape), _floating(dtype)
+    dims, kind = shape_of(shape), _floating(dtype)
     return _truncated_normal(_states.take(seed, _size(dims)), dims, mean, stddev, kind)
 
 
@@ -449,7 +449,7 @@ def uniform(
     shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = dtypes.float32, seed: int | None = None, name: str | None = None
 ) -> Any:
     """Uniform values in [minval, maxval) (`tf.random.uniform`); `maxval` is 1 for floats and must be given for integers (ValueError)."""
-    dims, kind = dims_of(shape), _uniform_dtype(minval, maxval, dtype)
+    dims, kind = shape_of(shape), _uniform_dtype(minval, maxval, dtype)
     return _uniform(_states.take(seed, _size(dims)), dims, minval, maxval, kind)
 
 
@@ -460,14 +460,14 @@ def gamma(shape: Any, alpha: Any, beta: Any = None, dtype: Any = dtypes.float32,
     """
     kind = _floating(dtype)
     first, second = _number(alpha, kind), None if beta is None else _number(beta, kind)
-    dims = (*dims_of(shape), *(first.dims if second is None else broadcast(first.dims, second.dims)))
+    dims = (*shape_of(shape), *(first.dims if second is None else broadcast(first.dims, second.dims)))
     return _gamma(_states.take(seed, _size(dims)), dims, first, second, kind)
 
 
 def poisson(shape: Any, lam: Any, dtype: Any = dtypes.float32, seed: int | None = None, name: str | None = None) -> Any:
     """Poisson counts: `shape` of them for each rate of `lam` (`tf.random.poisson`)."""
     rate, kind = _rate(lam), _countable(dtype)
-    dims = (*dims_of(shape), *rate.dims)
+    dims = (*shape_of(shape), *rate.dims)
     return _poisson(_states.take(seed, _size(dims)), dims, rate, kind)
 
 
@@ -517,7 +517,7 @@ def stateless_normal(
     alg: Any = "auto_select",
 ) -> Any:
     """`normal` as a function of the two integers in `seed`."""
-    return _normal(_stateless(seed, alg), dims_of(shape), mean, stddev, _floating(dtype))
+    return _normal(_stateless(seed, alg), shape_of(shape), mean, stddev, _floating(dtype))
 
 
 def stateless_truncated_normal(
@@ -530,7 +530,7 @@ def stateless_truncated_normal(
     alg: Any = "auto_select",
 ) -> Any:
     """`truncated_normal` as a function of the two integers in `seed`."""
-    return _truncated_normal(_stateless(seed, alg), dims_of(shape), mean, stddev, _floating(dtype))
+    return _truncated_normal(_stateless(seed, alg), shape_of(shape), mean, stddev, _floating(dtype))
 
 
 def stateless_uniform(
@@ -544,23 +544,23 @@ def stateless_uniform(
 ) -> Any:
     """`uniform` as a function of the two integers in `seed`; integers without bounds (both None) take all values."""
     kind = _uniform_dtype(minval, maxval, dtype, full=True)
-    return _uniform(_stateless(seed, alg), dims_of(shape), minval, maxval, kind)
+    return _uniform(_stateless(seed, alg), shape_of(shape), minval, maxval, kind)
 
 
 def stateless_gamma(shape: Any, seed: Any, alpha: Any, beta: Any = None, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
     """Gamma values of exactly `shape`, with which the parameters broadcast, as a function of `seed`."""
     kind = _floating(dtype)
-    return _gamma(_stateless(seed), dims_of(shape), _number(alpha, kind), None if beta is None else _number(beta, kind), kind)
+    return _gamma(_stateless(seed), shape_of(shape), _number(alpha, kind), None if beta is None else _number(beta, kind), kind)
 
 
 def stateless_poisson(shape: Any, seed: Any, lam: Any, dtype: Any = dtypes.int32, name: str | None = None) -> Any:
     """Poisson counts of exactly `shape`, with which `lam` broadcasts, as a function of `seed`."""
-    return _poisson(_stateless(seed), dims_of(shape), _rate(lam), _countable(dtype))
+    return _poisson(_stateless(seed), shape_of(shape), _rate(lam), _countable(dtype))
 
 
 def stateless_binomial(shape: Any, seed: Any, counts: Any, probs: Any, output_dtype: Any = dtypes.int32, name: str | None = None) -> Any:
     """Of `counts` trials how many succeed with probability `probs`, both of which broadcast with `shape`, as a function of `seed`."""
-    return sampling.random_binomial(_stateless(seed), _rate(counts), _rate(probs), shape=dims_of(shape), dtype=_countable(output_dtype))
+    return sampling.random_binomial(_stateless(seed), _rate(counts), _rate(probs), shape=shape_of(shape), dtype=_countable(output_dtype))
 
 
 def stateless_categorical(logits: Any, num_samples: Any, seed: Any, dtype: Any = dtypes.int64, name: str | None = None) -> Any:

@@ -138,7 +138,7 @@ def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None =
     b = int(batch_dims)
     if not ids.dims or not isinstance(ids.dims[-1], int):
         raise InvalidArgumentError(
-            places.with_place(f"tf.gather_nd: indices must have a last axis of known size, got shape {list(map(str, ids.dims))}")
+            places.with_place(f"tf.gather_nd: indices must have a last axis of known size, got shape {list(ids.dims)}")
         )
     depth = ids.dims[-1]
     if depth + b > len(x.dims):
@@ -202,9 +202,7 @@ def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) 
 def _depth(ids: Any, rank: int) -> int:
     if not ids.dims or not isinstance(ids.dims[-1], int) or ids.dims[-1] > rank:
         raise InvalidArgumentError(
-            places.with_place(
-                f"The inner dimension of indices {list(map(str, ids.dims))} must be known and at most the rank {rank} of the result"
-            )
+            places.with_place(f"The inner dimension of indices {list(ids.dims)} must be known and at most the rank {rank} of the result")
         )
     return ids.dims[-1]
 
@@ -216,7 +214,7 @@ def _check_updates(ids: Any, rows: Any, tail: Sequence[Dim]) -> None:
     ):
         raise InvalidArgumentError(
             places.with_place(
-                f"Dimensions of updates {list(map(str, rows.dims))} must be those of indices but the last and of a slice: {list(map(str, wanted))}"
+                f"Dimensions of updates {list(rows.dims)} must be those of indices but the last and of a slice: {list(wanted)}"
             )
         )
 
@@ -288,7 +286,7 @@ def _distinct(x: Any, out_idx: Any) -> tuple[Any, Any, Dim]:
     values = convert_to_tensor(x)
     if len(values.dims) != 1:
         raise InvalidArgumentError(
-            places.with_place(f"unique expects a 1D vector, got shape {list(map(str, values.dims))}; write tf.reshape(x, [-1])")
+            places.with_place(f"unique expects a 1D vector, got shape {list(values.dims)}; write tf.reshape(x, [-1])")
         )
     first = first_occurrence(values)
     mask = e.equal(first, iota(size=values.dims[0], dtype=dtypes.int64))

@@ -116,9 +116,7 @@ def _over_batches(x: Any, rank: int, f: Callable[[Any], Any]) -> Any:
     if extra == 0:
         return f(x)
     if extra < 0:
-        raise _fail(
-            f"an input of rank {rank + 2} or more is expected, got shape {list(map(str, x.dims))}; write x[tf.newaxis] for a single example"
-        )
+        raise _fail(f"an input of rank {rank + 2} or more is expected, got shape {list(x.dims)}; write x[tf.newaxis] for a single example")
     lead = x.dims[: extra + 1]
     out = f(reshape(x, shape=(sizes.product(lead), *x.dims[extra + 1 :])))
     return reshape(out, shape=(*lead, *out.dims[1:]))
@@ -128,7 +126,7 @@ def _over_batches(x: Any, rank: int, f: Callable[[Any], Any]) -> Any:
 def _convolved(x: Any, w: Any, strides: Any, padding: Any, data_format: str | None, dilations: Any, rank: int) -> Any:
     x, w = _operands(x, w)
     if len(w.dims) != rank + 2:
-        raise _fail(f"a filter of rank {rank + 2}, [*kernel, in_channels, out_channels], is expected, got shape {list(map(str, w.dims))}")
+        raise _fail(f"a filter of rank {rank + 2}, [*kernel, in_channels, out_channels], is expected, got shape {list(w.dims)}")
     first = _channels_first(data_format, rank)
 
     def convolve(y: Any) -> Any:
@@ -199,7 +197,7 @@ def _transposed(x: Any, w: Any, output_shape: Any, strides: Any, padding: Any, d
         size: tuple[Dim, ...] = given[2:] if first else given[1:-1]
         channels = given[1] if first else given[-1]
         if isinstance(channels, int) and isinstance(w.dims[-2], int) and channels != w.dims[-2]:
-            raise _fail(f"output_shape {list(given)} has {channels} channels, the filter {list(map(str, w.dims))} makes {w.dims[-2]}")
+            raise _fail(f"output_shape {list(given)} has {channels} channels, the filter {list(w.dims)} makes {w.dims[-2]}")
     elif len(given) == rank:
         size = given
     else:
@@ -289,12 +287,17 @@ def depthwise_conv2d(
     x, w = _operands(input, filter)
     first = _channels_first(data_format, 2)
     x = _last(x, first)
-    groups = w.dims[2]
+    groups = w.dims[2] if isinstance(w.dims[2], int) else x.dims[-1]
     if not isinstance(groups, int):
-        raise NotImplementedError("depthwise_conv2d with a number of channels that is known only at run time")
-    if x.dims[-1] != groups:
+        raise NotImplementedError(
+            places.with_place(
+                f"depthwise_conv2d of shape {list(x.dims)} with filter {list(w.dims)}: the number of channels must be known; write x.set_shape(...) or "
+                "tf.ensure_shape(x, [None, None, None, channels])"
+            )
+        )
+    if isinstance(x.dims[-1], int) and x.dims[-1] != groups:
         raise InvalidArgumentError(
-            places.with_place(f"input has {x.dims[-1]} channels, the depthwise filter {list(map(str, w.dims))} is for {groups}")
+            places.with_place(f"input has {x.dims[-1]} channels, the depthwise filter {list(w.dims)} is for {groups}")
         )
     attrs = _attributes(
         _per_axis(strides, 2, "strides", first), _padding(padding, 2, first), _per_axis(dilations, 2, "dilations", first), groups
@@ -387,7 +390,7 @@ def _average(x: Any, window: dict[str, Any]) -> Any:
 def _spatial_rank(x: Any) -> int:
     rank = len(x.dims) - 2
     if rank < 1:
-        raise _fail(f"pooling takes [batch, *spatial, channels], got shape {list(map(str, x.dims))}")
+        raise _fail(f"pooling takes [batch, *spatial, channels], got shape {list(x.dims)}")
     return rank
 
 

@@ -22,6 +22,10 @@ class TensorSpec:
         if isinstance(shape, TensorShape):
             shape = None if shape.rank is None else shape.as_list()
         self._named: tuple[int | str | None, ...] | None = None
+        if isinstance(shape, str):
+            raise TypeError(
+                places.with_place(f"the shape of a tf.TensorSpec is a list of sizes, None or names, not {shape!r}; write [{shape!r}]")
+            )
         if shape is not None:
             self._named = tuple(
                 d if isinstance(d, str) or d is None else int(d) for d in (shape if hasattr(shape, "__iter__") else (shape,))

@@ -5,7 +5,7 @@ In: op calls outside any traced function; out: `EagerTensor`s. The tapes of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,9 @@ def assignment(tensor: Any, name: str) -> Any:
     try:
         update = object.__getattribute__(tensor, "_origin")
     except AttributeError:
-        raise AttributeError(f"a tensor has no attribute {name!r}: tensors are immutable; keep what changes in a tf.Variable") from None
+        raise AttributeError(
+            places.with_place(f"a tensor has no attribute {name!r}: tensors are immutable; keep what changes in a tf.Variable")
+        ) from None
 
     def assign(
         value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True, how: str = ASSIGNMENTS[name]
@@ -159,7 +161,7 @@ class EagerTensor(Tensor):
 
     def _scalar(self, to: str) -> Any:
         if self._array.size != 1 or (self._array.ndim > 0 and to == "index"):
-            raise TypeError(f"only tensors with one element can be converted to a Python {to}, got shape {self.shape}")
+            raise TypeError(places.with_place(f"only tensors with one element can be converted to a Python {to}, got shape {self.shape}"))
         return _given(self, self._array.item() if self._array.ndim == 0 else self._array.reshape(())[()].item())
 
     def __float__(self) -> float:
@@ -173,24 +175,36 @@ class EagerTensor(Tensor):
 
     def __index__(self) -> int:
         if self._array.dtype.kind not in "iu":
-            raise TypeError(f"only integer tensors can be used as an index, got {self.dtype.name}")
+            raise TypeError(
+                places.with_place(f"only integer tensors can be used as an index, got {self.dtype.name}; write tf.cast(i, tf.int32)")
+            )
         return int(self._scalar("index"))
 
     def __bool__(self) -> bool:
         if self._array.size != 1:
             raise ValueError(
-                f"The truth value of a tensor with shape {self.shape} is ambiguous; write tf.reduce_any(x) or tf.reduce_all(x)"
+                places.with_place(
+                    f"The truth value of a tensor with shape {self.shape} is ambiguous; write tf.reduce_any(x) or tf.reduce_all(x)"
+                )
             )
         return bool(self._array)
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise TypeError(
+            places.with_place(
+                "a tensor does not support item assignment: write x = tf.tensor_scatter_nd_update(x, indices, updates), or keep what changes in a "
+                "tf.Variable and write v[...].assign(value)"
+            )
+        )
+
     def __len__(self) -> int:
         if self._array.ndim == 0:
-            raise TypeError("Scalar tensor has no `len()`")
+            raise TypeError(places.with_place("Scalar tensor has no `len()`; tf.size(x) is 1"))
         return self._array.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
         if self._array.ndim == 0:
-            raise TypeError("Cannot iterate over a scalar tensor.")
+            raise TypeError(places.with_place("Cannot iterate over a scalar tensor; write tf.range(x) to count up to it"))
         return (self[i] for i in range(self._array.shape[0]))
 
     def __format__(self, spec: str) -> str:
@@ -313,14 +327,14 @@ class GraphTensor(SymbolicTensor):
 
     def __iter__(self) -> Iterator[Any]:
         if not self.dims:
-            raise TypeError("Cannot iterate over a scalar tensor.")
+            raise TypeError(places.with_place("Cannot iterate over a scalar tensor; write tf.range(x) to count up to it"))
         if not isinstance(self.dims[0], int):
             raise OperatorNotAllowedInGraphError(self._refuse("Iterating over", "write tf.map_fn, tf.scan or tf.while_loop"))
         return (self[i] for i in range(self.dims[0]))
 
     def __len__(self) -> int:
         if not self.dims:
-            raise TypeError("Scalar tensor has no `len()`")
+            raise TypeError(places.with_place("Scalar tensor has no `len()`; tf.size(x) is 1"))
         if not isinstance(self.dims[0], int):
             raise TypeError(self._refuse("len() of", "write tf.shape(x)[0]"))
         return self.dims[0]
@@ -560,6 +574,15 @@ def is_tensor(x: Any) -> bool:
     return isinstance(x, Tensor) or hasattr(x, "read_tensor") or hasattr(x, "to_tensor")
 
 
+def shape_of(shape: Any) -> tuple[Dim, ...]:
+    """The shape of a tensor to be made: `dims_of`, and InvalidArgumentError for a negative size."""
+    dims = dims_of(shape)
+    for d in dims:
+        if isinstance(d, int) and d < 0:
+            raise InvalidArgumentError(places.with_place(f"Dimension {d} must be >= 0 in shape {list(dims)}"))
+    return dims
+
+
 def dims_of(shape: Any) -> tuple[Dim, ...]:
     """A shape argument as a tuple of dims: ints, None-free TensorShape, integer tensors, or lists that mix them.
 
@@ -577,6 +600,8 @@ def dims_of(shape: Any) -> tuple[Dim, ...]:
         return dims_of_elements(shape)
     if isinstance(shape, np.ndarray):
         return tuple(int(d) for d in shape.ravel())
+    if isinstance(shape, str) or not isinstance(shape, Iterable):
+        raise TypeError(places.with_place(f"a shape is a list of sizes, an int or an integer tensor, not {shape!r}"))
     return tuple(d for part in shape for d in (dims_of(part) if hasattr(part, "dims") else (_int(part),)))
 
 

@@ -65,6 +65,6 @@ def print_kernel(module: Module, kernel: Kernel, target: Target, promises: tuple
     else:
         printer.body(kernel.body)
     out.do("ret i64 0")
-    shapes = ", ".join(f"{p.name}: {p.mode} {p.dtype.short}{list(map(str, p.shape))}" for p in kernel.params)
+    shapes = ", ".join(f"{p.name}: {p.mode} {p.dtype.short}{list(p.shape)}" for p in kernel.params)
     places = f" ({', '.join(kernel.places)})" if kernel.places else ""
     module.functions[function_name(kernel)] = f"; {shapes}{places}\n".replace("'", "") + out.text()

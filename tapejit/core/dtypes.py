@@ -10,6 +10,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from tapejit.core import places
+
 
 class DType:
     """An element type. `name` is TensorFlow's ("float32"), `short` the IR's ("f32"), `kind` one of "biufc"."""
@@ -166,4 +168,6 @@ def as_dtype(x: Any) -> DType:
             return _known[np.dtype(x)]
     except (KeyError, TypeError):
         pass
-    raise TypeError(f"Cannot convert the argument `type_value`: {x!r} to a tapejit DType; write for example tf.float32 or 'float32'.")
+    raise TypeError(
+        places.with_place(f"Cannot convert the argument `type_value`: {x!r} to a tapejit DType; write for example tf.float32 or 'float32'")
+    )

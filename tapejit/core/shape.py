@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from tapejit.core import places
 from tapejit.core.sizes import Size
+
+
+def _dimension(d: Any) -> int | None:
+    if d is None or isinstance(d, Size):
+        return None
+    try:
+        size = operator.index(d)
+    except TypeError:
+        raise TypeError(places.with_place(f"Dimension value must be integer or None, got value {d!r} with type {type(d)}")) from None
+    if size < 0:
+        raise ValueError(places.with_place(f"Dimension {size} must be >= 0"))
+    return size
 
 
 class TensorShape:
@@ -22,10 +36,8 @@ class TensorShape:
             self._dims = dims._dims
         elif dims is None:
             self._dims = None
-        elif isinstance(dims, Iterable):
-            self._dims = tuple(None if d is None or isinstance(d, Size) else int(d) for d in dims)
         else:
-            self._dims = (int(dims),)
+            self._dims = tuple(map(_dimension, dims if isinstance(dims, Iterable) and not isinstance(dims, str) else (dims,)))
 
     @property
     def rank(self) -> int | None:

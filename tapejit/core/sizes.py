@@ -106,8 +106,7 @@ class Size:
             out += (" - " if c < 0 else " + ") + body if out else ("-" if c < 0 else "") + body
         return out
 
-    def __repr__(self) -> str:
-        return f"Size({str(self)!r})"
+    __repr__ = __str__  # a shape in a message reads [B, 3]
 
     def __reduce__(self) -> tuple:
         return Size, (self.terms,)  # the hash kept in a slot is good for one process only

@@ -50,7 +50,7 @@ class BroadcastTo(Op):
 
     def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:
         if not stretches(x.shape, shape):
-            raise ValueError(f"shape {list(map(str, x.shape))} cannot be broadcast to {list(map(str, shape))}")
+            raise ValueError(f"shape {list(x.shape)} cannot be broadcast to {list(shape)}")
         return x.with_shape(shape)
 
     def eager(self, x: Any, *, shape: tuple[int, ...]) -> Any:
@@ -80,7 +80,7 @@ class SumTo(Op):
 
     def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:
         if not stretches(shape, x.shape):
-            raise ValueError(f"shape {list(map(str, x.shape))} cannot be summed to {list(map(str, shape))}")
+            raise ValueError(f"shape {list(x.shape)} cannot be summed to {list(shape)}")
         return x.with_shape(shape)
 
     def eager(self, x: Any, *, shape: tuple[int, ...]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.core import dtypes
+from tapejit.core import dtypes, places
 from tapejit.core.dtypes import DType
 
 
@@ -23,16 +23,25 @@ def as_array(x: Any, dtype: DType | None = None) -> np.ndarray:
     try:
         array = x if isinstance(x, np.ndarray) else np.asarray(x)
     except ValueError as e:
-        raise ValueError(f"Can't convert non-rectangular Python sequence to Tensor: {_short(x)}") from e
+        raise ValueError(places.with_place(f"Can't convert non-rectangular Python sequence to Tensor: {_short(x)}")) from e
     if array.dtype.kind == "O" or array.dtype.kind in "SU":
-        raise ValueError(f"Attempt to convert a value ({_short(x)}) with an unsupported type ({type(x)}) to a Tensor.")
+        raise ValueError(
+            places.with_place(
+                f"Attempt to convert a value ({_short(x)}) with an unsupported type ({type(x)}) to a Tensor. Write a number, a bool, an array, or "
+                "a nested list of them"
+            )
+        )
     if dtype is not None:
         if array.dtype == dtype.np:
             return array
         if not typed and not _fits(array, dtype):
-            raise TypeError(f"Cannot convert {_short(x)} to EagerTensor of dtype {dtype.name}")
+            raise TypeError(places.with_place(f"Cannot convert {_short(x)} to EagerTensor of dtype {dtype.name}; {_instead(array, dtype)}"))
         if typed and not _fits_typed(array, dtype):
-            raise TypeError(f"Cannot convert an array of dtype {array.dtype.name} to dtype {dtype.name}; write tf.cast(x, tf.{dtype.name})")
+            raise TypeError(
+                places.with_place(
+                    f"Cannot convert an array of dtype {array.dtype.name} to dtype {dtype.name}; write tf.cast(x, tf.{dtype.name})"
+                )
+            )
         return array.astype(dtype.np)
     if not typed:
         if array.dtype == np.float64 and not _holds_numpy(x):
@@ -71,6 +80,16 @@ def _fits_typed(array: np.ndarray, dtype: DType) -> bool:
         return False
     order = {"u": 0, "i": 0, "f": 1, "V": 1, "c": 2}
     return order[array.dtype.kind] <= order[dtype.kind]
+
+
+def _instead(array: np.ndarray, dtype: DType) -> str:
+    """What to write instead of a Python value that `dtype` does not hold."""
+    if array.dtype.kind == "b" or dtype.kind == "b":
+        return f"write {'True or False' if dtype.kind == 'b' else 'a number'}, or tf.cast(value, tf.{dtype.name})"
+    if array.dtype.kind in "iu":
+        return f"it holds {np.iinfo(dtype.np).min} to {np.iinfo(dtype.np).max}"
+    wider = "complex64" if array.dtype.kind == "c" else "float32"
+    return f"where it meets a tensor, write tf.cast(tensor, tf.{wider}); as a value of its own, tf.cast(value, tf.{dtype.name})"
 
 
 def _short(x: Any) -> str:

@@ -245,7 +245,7 @@ class ConvInput(Op):
                 sizes.unify(a, b)
         except ValueError:
             raise ValueError(
-                f"the transpose of a convolution to spatial size {list(map(str, size))} with filter {w}, strides {list(strides)} and padding {padding} takes "
+                f"the transpose of a convolution to spatial size {list(size)} with filter {w}, strides {list(strides)} and padding {padding} takes "
                 f"[batch, {', '.join(map(str, counts))}, {w.shape[-1]}], got {g}"
             ) from None
         return g.with_shape((g.shape[0], *size, w.shape[-2] * groups))

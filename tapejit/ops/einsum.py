@@ -203,7 +203,7 @@ def tensordot(a: Any, b: Any, axes: Any) -> Any:
         try:
             _same(a.dims[i], b.dims[j])
         except ValueError as e:
-            raise ValueError(f"tensordot: axis {i} of {list(map(str, a.dims))} against axis {j} of {list(map(str, b.dims))}: {e}") from None
+            raise ValueError(f"tensordot: axis {i} of {list(a.dims)} against axis {j} of {list(b.dims)}: {e}") from None
         right[j] = left[i]
     output = [c for c in left if c not in right] + [c for c in right if c not in left]
     out, labels = _pair(a, tuple(left), b, tuple(right), set(output))

@@ -305,16 +305,12 @@ class Segment(Op):
         if ids.dtype.kind not in "iu":
             raise TypeError(f"segment ids must be integers, got {ids}; write tf.cast(ids, tf.int32)")
         if ids.rank > rows.rank:
-            raise ValueError(
-                f"data.shape = {list(map(str, rows.shape))} does not start with segment_ids.shape = {list(map(str, ids.shape))}"
-            )
+            raise ValueError(f"data.shape = {list(rows.shape)} does not start with segment_ids.shape = {list(ids.shape)}")
         for a, b in zip(rows.shape, ids.shape, strict=False):
             try:
                 sizes.unify(a, b)
             except ValueError:
-                raise ValueError(
-                    f"data.shape = {list(map(str, rows.shape))} does not start with segment_ids.shape = {list(map(str, ids.shape))}"
-                ) from None
+                raise ValueError(f"data.shape = {list(rows.shape)} does not start with segment_ids.shape = {list(ids.shape)}") from None
         return rows.with_shape((size, *rows.shape[ids.rank :]))
 
     def eager(self, rows: Any, ids: Any, *, size: int, combine: str = "add") -> Any:
@@ -436,12 +432,12 @@ class Scatter(Op):
             raise TypeError(f"indices must be integers, got {ids}; write tf.cast(ids, tf.int32)")
         wanted = (*ids.shape, *x.shape[1:])
         if len(wanted) != rows.rank:
-            raise ValueError(f"scatter of {rows} into {x}: updates of shape {list(map(str, wanted))} expected")
+            raise ValueError(f"scatter of {rows} into {x}: updates of shape {list(wanted)} expected")
         for a, b in zip(wanted, rows.shape, strict=True):
             try:
                 sizes.unify(a, b)
             except ValueError:
-                raise ValueError(f"scatter of {rows} into {x}: updates of shape {list(map(str, wanted))} expected") from None
+                raise ValueError(f"scatter of {rows} into {x}: updates of shape {list(wanted)} expected") from None
         return x
 
     def eager(self, x: Any, ids: Any, rows: Any, *, combine: str = "set") -> Any:

@@ -99,7 +99,7 @@ def stack(*tensors: Any, axis: int = 0) -> Any:
     for k, t in enumerate(tensors):
         if len(t.dims) != len(shape):
             raise ValueError(
-                f"stack: shapes of all inputs must match: values[0].shape = {list(map(str, shape))} != values[{k}].shape = {list(map(str, t.dims))}"
+                f"stack: shapes of all inputs must match: values[0].shape = {list(shape)} != values[{k}].shape = {list(t.dims)}"
             )
     return concat(*(reshape(t, shape=(*t.dims[:axis], 1, *t.dims[axis:])) for t in tensors), axis=axis)
 

@@ -49,6 +49,8 @@ class MatMul(Op):
         return Type(x.dtype, (*types.broadcast(a[:-2], b[:-2]), a[-2], b[-1]))
 
     def eager(self, x: Any, y: Any, *, transpose_a: bool = False, transpose_b: bool = False) -> Any:
+        if x.ndim < 2 or y.ndim < 2:
+            raise ValueError(f"matmul of arrays of rank {x.ndim} and {y.ndim}")
         if transpose_a:
             x = x.swapaxes(-1, -2)
         if transpose_b:

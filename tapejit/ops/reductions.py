@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.core import dtypes
+from tapejit.core import dtypes, places
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim, Size
 from tapejit.core.types import Type
@@ -35,14 +35,21 @@ def normal_axes(axis: Any, rank: int) -> tuple[int, ...]:
     """Axes as a sorted tuple counted from 0. None means all. ValueError for one that is out of range or named twice."""
     if axis is None:
         return tuple(range(rank))
-    listed = [int(a) for a in np.asarray(axis).ravel()]
+    array = np.asarray(axis)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(places.with_place(f"an axis is an integer, or a list of them, not {axis!r}"))
+    listed = [int(a) for a in array.ravel()]
     for a in listed:
         if not -rank <= a < rank:
-            raise ValueError(f"axis {a} is out of range for rank {rank}")
+            raise ValueError(places.with_place(f"axis {a} is out of range for rank {rank}; {_axes_there_are(rank)}"))
     out = tuple(sorted(a % rank for a in listed))
     if len(set(out)) != len(out):
-        raise ValueError(f"axes {listed} name an axis twice")
+        raise ValueError(places.with_place(f"axes {listed} name an axis twice"))
     return out
+
+
+def _axes_there_are(rank: int) -> str:
+    return f"write an axis from {-rank} to {rank - 1}" if rank else "a scalar has no axes"
 
 
 def kept_shape(shape: tuple[Dim, ...], axis: tuple[int, ...], keepdims: bool) -> tuple[Dim, ...]:

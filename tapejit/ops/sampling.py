@@ -191,7 +191,7 @@ class Sampler(Op):
             if p.dtype.kind != "f":
                 raise TypeError(f"{self.name} takes a floating-point {name}, got {p}; write tf.cast({name}, tf.float32)")
             if not stretches(p.shape, shape):
-                raise ValueError(f"{self.name}: {name} of shape {list(map(str, p.shape))} does not broadcast to {list(map(str, shape))}")
+                raise ValueError(f"{self.name}: {name} of shape {list(p.shape)} does not broadcast to {list(shape)}")
         return Type(dtype, shape)
 
     def eager(self, state: Any, *parameters: Any, shape: tuple[int, ...], dtype: DType) -> Any:

@@ -78,16 +78,14 @@ def mask_rows(x: Any, mask: Any, axis: int = 0) -> Any:
     if not rank:
         raise ValueError("boolean_mask: mask cannot be scalar.")
     if axis + rank > len(x.dims):
-        raise ValueError(f"boolean_mask: a mask of rank {rank} does not fit tensor of shape {list(map(str, x.dims))} from axis {axis} on")
+        raise ValueError(f"boolean_mask: a mask of rank {rank} does not fit tensor of shape {list(x.dims)} from axis {axis} on")
     for k in range(rank):
         try:
             sizes.unify(x.dims[axis + k], mask.dims[k])
         except ValueError as e:
             if not sizes.is_known([x.dims[axis + k], mask.dims[k]]):
                 continue  # `reshape` below makes it a guard
-            raise ValueError(
-                f"boolean_mask: Shapes {list(map(str, x.dims[axis : axis + rank]))} and {list(map(str, mask.dims))} are incompatible"
-            ) from e
+            raise ValueError(f"boolean_mask: Shapes {list(x.dims[axis : axis + rank])} and {list(mask.dims)} are incompatible") from e
     count = sizes.product(mask.dims)
     flat = x if rank == 1 else reshape(x, shape=(*x.dims[:axis], count, *x.dims[axis + rank :]))
     rows = where(reshape(mask, shape=(count,)))

@@ -185,13 +185,11 @@ class EnsureShape(Op):
 
     def infer(self, x: Type, *, shape: tuple[Dim, ...]) -> Type:
         if len(shape) != x.rank:
-            raise ValueError(f"Shape of tensor {list(map(str, x.shape))} is not compatible with expected shape {list(map(str, shape))}.")
+            raise ValueError(f"Shape of tensor {list(x.shape)} is not compatible with expected shape {list(shape)}.")
         try:
             return x.with_shape(tuple(sizes.unify(have, want) for have, want in zip(x.shape, shape, strict=True)))
         except ValueError:
-            raise ValueError(
-                f"Shape of tensor {list(map(str, x.shape))} is not compatible with expected shape {list(map(str, shape))}."
-            ) from None
+            raise ValueError(f"Shape of tensor {list(x.shape)} is not compatible with expected shape {list(shape)}.") from None
 
     def eager(self, x: Any, *, shape: tuple[int, ...]) -> Any:
         if x.shape != shape:

@@ -26,14 +26,14 @@ Padding = str | tuple[tuple[Dim, Dim], ...]
 
 
 # ------------------------------------------------------------------------------------------------ geometry
-def output_size(size: Dim, kernel: int, stride: int, dilation: int, padding: str | tuple[Dim, Dim]) -> Dim:
+def output_size(size: Dim, kernel: Dim, stride: int, dilation: int, padding: str | tuple[Dim, Dim]) -> Dim:
     """How many windows fit along one axis. ValueError if the window is larger than the padded axis."""
     extent = (kernel - 1) * dilation + 1
     if padding == "SAME":
         return (size + (stride - 1)) // stride
     before, after = (0, 0) if isinstance(padding, str) else padding
     room = size + before + after
-    if isinstance(room, int) and room < extent and room > 0:
+    if isinstance(room, int) and isinstance(extent, int) and 0 < room < extent:
         raise ValueError(
             f"Computed output size would be negative: a window of {extent} (kernel {kernel}, dilation {dilation}) does not fit an axis of size {room}; "
             'write padding="SAME" or a smaller kernel'
