@@ -13,9 +13,9 @@ import numpy as np
 
 from tapejit.core import sizes
 from tapejit.core.errors import InvalidArgumentError
-from tapejit.core.sizes import Size
+from tapejit.core.sizes import Dim, Size
 from tapejit.ir import structure
-from tapejit.ir.graph import Graph, Literal, Operand, Value
+from tapejit.ir.graph import Graph, Literal, Node, Operand, Value
 
 
 class Environment:
@@ -72,12 +72,20 @@ def bind_sizes(graph: Graph, shapes: list[tuple[int, ...]], cell_shapes: Mapping
         for axis, (d, n) in enumerate(zip(dims, shape, strict=True)):
             if not sizes.names(d) - set(env) and sizes.evaluate(d, env) != n:
                 raise InvalidArgumentError(f"{graph.name}: axis {axis} of {name} must have size {d}, got {n}")
-    for a, b in graph.guards:
-        if not (sizes.names(a) | sizes.names(b)) - set(env) and sizes.evaluate(a, env) != sizes.evaluate(b, env):
-            raise InvalidArgumentError(
-                f"{graph.name}: sizes {a} and {b} must be equal, got {sizes.evaluate(a, env)} and {sizes.evaluate(b, env)}"
-            )
+    _check(graph, graph.guards, env)
     return env
+
+
+def _check(graph: Graph, guards: list[tuple[Dim, Dim]], env: Mapping[str, int], node: Node | None = None) -> list[tuple[Dim, Dim]]:
+    """Check the guards whose sizes are known; those that are left. InvalidArgumentError names the line that bound the last size."""
+    left = []
+    for a, b in guards:
+        if not (sizes.names(a) | sizes.names(b)) <= env.keys():
+            left.append((a, b))
+        elif (m := sizes.evaluate(a, env)) != (n := sizes.evaluate(b, env)):
+            where = f"\n{node.place.quote()}" if node is not None and node.place is not None else ""
+            raise InvalidArgumentError(f"{graph.name}: sizes {a} and {b} must be equal, got {m} and {n}{where}")
+    return left
 
 
 def run(graph: Graph, args: list[Any], cells: MutableMapping[str, Any] | None = None, consts: Mapping[str, Any] | None = None) -> list[Any]:
@@ -90,7 +98,12 @@ def run(graph: Graph, args: list[Any], cells: MutableMapping[str, Any] | None = 
 
 
 def run_in(graph: Graph, args: list[Any], env: Environment) -> list[Any]:
-    """The results of `graph` on `args`, its free values, cells and sizes taken from `env`."""
+    """The results of `graph` on `args`, its free values, cells and sizes taken from `env`. Guards are checked as soon as their sizes are known."""
+    guards = graph.guards
+    if guards:
+        for bound in (n.out.name for n in graph.body if n.op.binds_size):
+            env.sizes.pop(bound, None)  # what it was in the iteration before
+        guards = _check(graph, guards, env.sizes)
     for p, a in zip(graph.params, args, strict=True):
         env[p] = a
     for node in graph.body:
@@ -106,4 +119,5 @@ def run_in(graph: Graph, args: list[Any], env: Environment) -> list[Any]:
             env[v] = a
             if node.op.binds_size:
                 env.sizes[v.name] = int(a)
+                guards = _check(graph, guards, env.sizes, node) if guards else guards
     return [env[r] for r in graph.results]

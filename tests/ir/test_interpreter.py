@@ -81,3 +81,20 @@ def test_operands_are_not_written_into():
     graph = parse("def f(x: f32[2]) -> f32[2]:\n    y: f32[2] = x + 1.0\n    return y\n")
     run(graph, [x])
     assert x.tolist() == [1, 2]
+
+
+def test_guards_on_sizes_that_lines_bind_are_checked_there():
+    graph = parse("""
+        def f(n: i64, m: i64) -> f32[K]:
+            K: i64 = size_of(n)
+            L: i64 = size_of(m)
+            assert K == L
+            x: f32[K] = full(shape=(K,), value=1.0, dtype=f32)
+            y: f32[L] = full(shape=(L,), value=2.0, dtype=f32)
+            z: f32[K] = x + y
+            return z
+    """)
+    (z,) = run(graph, [np.int64(3), np.int64(3)])
+    assert z.tolist() == [3.0, 3.0, 3.0]
+    with pytest.raises(InvalidArgumentError, match="f: sizes K and L must be equal, got 1 and 3"):
+        run(graph, [np.int64(1), np.int64(3)])  # NumPy would stretch the one element
