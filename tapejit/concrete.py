@@ -118,7 +118,8 @@ class ConcreteFunction:
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        return tuple(self.cells.values())
+        """The variables it reads or assigns, without those passed as arguments and the states of the process's random numbers."""
+        return tuple(v for v in self.cells.values() if not v.internal)
 
     @property
     def trainable_variables(self) -> tuple[Variable, ...]:

@@ -232,7 +232,14 @@ def _entropy() -> np.ndarray:
 
 def _cell(state: Any, name: str) -> Variable:
     with recording(None), paused_tapes():
-        return Variable(state, trainable=False, name=name, dtype=dtypes.int64)
+        return _Stream(state, trainable=False, name=name, dtype=dtypes.int64)
+
+
+class _Stream(Variable):
+    """A cell in which the process keeps a state of its own, which no user made."""
+
+    __slots__ = ()
+    internal = True
 
 
 _lock = threading.Lock()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from tapejit.core import sizes
 from tapejit.core.sizes import Dim, Size
 from tapejit.runtime.layout import ERROR_BYTES
+from tapejit.runtime.locks import groups_of
 from tapejit.runtime.plan import Argument, Give, GiveArgument, Literal, Plan
 
 _RELEASING = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
@@ -49,12 +51,16 @@ class PlainCall:
     def __init__(self, plan: Plan, fallback: Callable[..., Any] | None, on_error: Callable[[int], Any] | None) -> None:
         self.plan, self.fallback, self.on_error = plan, fallback, on_error
         self.step = plain(plan.step, release_gil=plan.release_gil)
+        self.groups = groups_of(plan.locked())
         self.error = np.zeros(ERROR_BYTES // 8, np.int64)
         self.counter = np.zeros(1, np.int64)
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         try:
-            return self._run(args, keywords)
+            with ExitStack() as locks:
+                for group in self.groups:
+                    locks.enter_context(group.reentrant)
+                return self._run(args, keywords)
         except _Unfit:
             return NotImplemented if self.fallback is None else self.fallback(*args, **keywords)
 

@@ -19,6 +19,38 @@ HELD = 32  # bytes per cell while a call runs: array, fresh array or 0, its tens
 
 def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
     plan = i64[plan_array + at.ARRAY_DATA]
+    locks = i64[plan + at.LOCK_COUNT]
+    if locks == 0:
+        return _launch(plan, args, count, keywords)
+    for k in range(locks):
+        _lock(i64[i64[plan + at.LOCKS] + 8 * k])
+    back = _launch(plan, args, count, keywords)
+    for k in range(locks):
+        _unlock(i64[i64[plan + at.LOCKS] + 8 * k])
+    return back
+
+
+def _lock(group: int) -> int:
+    """Wait, without the interpreter's lock, until no other thread has this one."""
+    thread = c.PyThread_get_thread_ident()
+    if i64[group + 16] == 0 or i64[group + 8] != thread:
+        if c.PyThread_acquire_lock(i64[group], 0) & 0xFFFFFFFF == 0:
+            state = c.PyEval_SaveThread()
+            c.PyThread_acquire_lock(i64[group], 1)
+            c.PyEval_RestoreThread(state)
+        i64[group + 8] = thread
+    i64[group + 16] += 1
+    return 0
+
+
+def _unlock(group: int) -> int:
+    i64[group + 16] -= 1
+    if i64[group + 16] == 0:
+        c.PyThread_release_lock(i64[group])
+    return 0
+
+
+def _launch(plan: int, args: int, count: int, keywords: int) -> int:
     given = count
     if keywords != 0:
         given = count + i64[keywords + at.CONTAINER_SIZE]

@@ -20,6 +20,7 @@ from tapejit.core import sizes
 from tapejit.core.sizes import Dim, Extremum, Quotient, Size
 from tapejit.runtime import layout as at
 from tapejit.runtime.call import PlainCall
+from tapejit.runtime.locks import groups_of
 from tapejit.runtime.plan import Cell, Give, GiveArgument, Literal, Plan, Result, check
 
 _TP_ALLOC = 47  # Py_tp_alloc of typeslots.h
@@ -366,6 +367,9 @@ class _Printer:
         program: list[int] = []
         depth = self.returned(plan.returns, program)
         program.append(at.END)
+        groups = groups_of(plan.locked())
+        self.alive += groups
+        locks = [g.words.ctypes.data for g in groups]
         gate = 0
         if plan.gate is not None:
             gate = plan.gate.ctypes.data
@@ -382,6 +386,7 @@ class _Printer:
             at.TENSOR: id(plan.tensor), at.TENSOR_ARRAY: slot_offset(plan.tensor, plan.array), at.TENSOR_ALLOC: _allocator(plan.tensor),
             at.NDARRAY: id(np.ndarray), at.NEW_ARRAY: _new_array(),
             at.FALLBACK: 0 if fallback is None else self.hold(fallback), at.ON_ERROR: 0 if on_error is None else self.hold(on_error),
+            at.LOCK_COUNT: len(locks), at.LOCKS: self.place(locks),
             at.RETURN: self.place(program), at.RETURN_DEPTH: depth,
             at.GUARD_COUNT: len(self.guards), at.GUARDS: self.place(guards), at.GATE: gate, at.SPARES: self.hold(spares),
             at.NOT_IMPLEMENTED: id(NotImplemented), at.NONE: id(None), at.CAPSULE: id(type(np._core._multiarray_umath._ARRAY_API)),  # type: ignore[attr-defined]

@@ -40,7 +40,9 @@ DERIVED_COUNT = 272
 DERIVED = 280  # address of pairs (offset into the table, address of the size to put there), computed in order before the guards
 KEYWORDS = 288  # tuple of names that the last arguments must be passed by, or 0
 LEAF_COUNT = 296  # arguments that are no containers
-PLAN_BYTES = 304
+LOCK_COUNT = 304
+LOCKS = 312  # address of the addresses of groups (see `locks`), to be locked in this order
+PLAN_BYTES = 320
 
 RELEASE_GIL = 1  # FLAGS: other Python threads may run during the step
 GUARDED = 2  # FLAGS: Python code may run during the step, so what the step reads is held on to

@@ -114,6 +114,10 @@ class Plan:
         """The arguments without their containers. TypeError for anything that is neither."""
         return [leaf for a in self.arguments for leaf in _leaves(a)]
 
+    def locked(self) -> list[Any]:
+        """The owners of cells whose groups a call locks: those it writes, if other Python threads run meanwhile."""
+        return [c.owner for c in self.cells if c.write is not None] if self.release_gil else []
+
     def slot(self, name: str) -> int:
         """The place of a table entry. ValueError if there is none."""
         try:

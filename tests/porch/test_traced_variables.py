@@ -442,3 +442,17 @@ def test_variables_as_arguments(name):
     found, after = run(tf.function(f), initial, x)
     same(found, wanted)
     same(after, state)
+
+
+def test_the_states_of_random_numbers_are_no_variables_of_a_function():
+    v = tf.Variable(1.0)
+    generator = tf.random.Generator.from_seed(1)
+
+    @tf.function
+    def f():
+        return v + tf.random.normal([]) + tf.random.uniform([], seed=3) + generator.normal([])
+
+    concrete = f.get_concrete_function()
+    assert [x is v or x is generator.state for x in concrete.variables] == [True, True]
+    assert concrete.trainable_variables == (v,)
+    assert concrete() != concrete()

@@ -1,0 +1,71 @@
+"""Locks for steps that let other Python threads run while they change state.
+
+Between such a step's reading a cell and its leaving the new value there, another thread may call a step that does the same, and one of the
+updates would be lost. So each owner of cells belongs to a group, which has a lock, and a step holds the locks of the groups that
+the cells it writes are in. Owners that a step is the first to write make one group, so most steps hold one lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+_numbers = itertools.count()
+_groups: dict[int, Group] = {}  # by the id of an owner
+_all: weakref.WeakSet[Group] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+class Group:
+    """One lock. `words` are what the native launcher sees of it: a lock of CPython's, the thread that holds it, and how often."""
+
+    def __init__(self) -> None:
+        self.number = next(_numbers)
+        self.words = np.zeros(3, np.int64)
+        self.renew()
+
+    def renew(self) -> None:
+        """A lock that nobody holds."""
+        self.reentrant = threading.RLock()
+        allocate = ctypes.pythonapi.PyThread_allocate_lock
+        allocate.restype = ctypes.c_void_p
+        self.words[:] = allocate(), 0, 0
+
+    def __del__(self) -> None:
+        free = ctypes.pythonapi.PyThread_free_lock
+        free.argtypes = [ctypes.c_void_p]
+        free(int(self.words[0]))
+
+
+def groups_of(owners: Iterable[Any]) -> list[Group]:
+    """The groups of some owners, in the order in which everybody takes their locks."""
+    found: dict[int, Group] = {}
+    with _lock:
+        new: Group | None = None
+        for owner in owners:
+            group = _groups.get(id(owner))
+            if group is None:
+                new = group = new or Group()
+                _all.add(group)
+                if hasattr(owner, "__weakref__"):  # otherwise only the calls of one plan wait for each other
+                    _groups[id(owner)] = group
+                    weakref.finalize(owner, _groups.pop, id(owner), None).atexit = False
+            found[group.number] = group
+    return [found[n] for n in sorted(found)]
+
+
+def _renew() -> None:
+    """In a forked child: other threads of the parent may have held the locks."""
+    for group in _all:
+        group.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
