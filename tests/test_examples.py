@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def test_ode_fit_finds_the_rates():
 
 
 @pytest.mark.parametrize(
-    "name", ["digits", "linear_regression", "physics_informed", "gan", "ode_fit", "bench_peers", "bench_eager", "bench_import"]
+    "name",
+    ["digits", "linear_regression", "physics_informed", "gan", "ode_fit", "bench_peers", "bench_eager", "bench_import", "bench_linalg"],
 )
 def test_each_says_how_it_is_run(name, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -73,6 +75,11 @@ def test_peers_are_timed():
 
 def test_eager_ops_are_timed():
     assert all(microseconds > 0 for microseconds in load("bench_eager").main(["--repetitions", "1"]).values())
+
+
+def test_factorizations_are_timed(capsys):
+    load("bench_linalg").main(["--only", "tapejit", "--rounds", "1", "--seconds", "0.001"])
+    assert all(milliseconds > 0 for milliseconds in json.loads(capsys.readouterr().out).values())
 
 
 def test_the_import_is_timed():

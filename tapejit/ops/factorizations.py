@@ -18,7 +18,7 @@ from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
-from tapejit.loops.expr import Expr, Var
+from tapejit.loops.expr import Expr
 from tapejit.loops.nest import Fail, If, Stmt
 from tapejit.ops import lapack
 from tapejit.ops.batching import leading
@@ -286,7 +286,7 @@ def _gesdd(a: Any, at: lapack.Lead, s: Any, memory: Any, p: Expr, job: bytes, ve
             work.dims[-1],
             *(x[(p, 0)] for x in rest),
         ),
-        If(expr.compare("ne", Var(dtypes.int32, "info"), 0), (Fail(0),)),
+        If(lapack.FAILED, (Fail(0),)),
     )
 
 
@@ -354,7 +354,7 @@ def _syevd(a: Any, at: lapack.Lead, e: Any, memory: Any, p: Expr, job: bytes) ->
         lapack.call(
             "heevd" if a.dtype.is_complex else "syevd", a.dtype, job, b"L", n, lapack.place(w, (p, 0, 0)), n, e[(*at, 0)], *lengths
         ),
-        If(expr.compare("ne", Var(dtypes.int32, "info"), 0), (Fail(0),)),
+        If(lapack.FAILED, (Fail(0),)),
     )
 
 

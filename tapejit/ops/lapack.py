@@ -19,10 +19,12 @@ from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr, Var
-from tapejit.loops.nest import CallLibrary, Contract, For, If, Let, Stmt
+from tapejit.loops.nest import CallLibrary, Contract, For, If, Let, LoopKind, Stmt
 
 PARTS = 16  # how many threads can share a batch
 BLOCK = 64  # columns that blocked algorithms work on at a time, at the most: scratch memory for them makes large matrices fast
+SMALL = 16  # rows up to which loop nests of our own are faster than a routine
+FAILED = expr.compare("ne", Var(dtypes.int32, "info"), 0)  # what a routine reports is not success
 _LETTERS = {"f32": "s", "f64": "d", "c64": "c", "c128": "z"}
 
 Lead = tuple[Expr, ...]  # the index of a matrix in a batch
@@ -78,7 +80,7 @@ def call(routine: str, dtype: DType, *arguments: Any, info: str = "info") -> Cal
 def product(x: Any, a: Index, b: Index, c: Index, n: Dim, add: bool = False) -> Stmt:
     """x[c] = x[a] x[b], or += with `add`: n by n matrices in one buffer."""
     if x.dtype.is_complex:  # for BLAS, which has matrices by columns, c^T = b^T a^T
-        one, beta = (np.array(v, x.dtype.np).tobytes() for v in (1.0, float(add)))
+        one, beta = number(1.0, x.dtype), number(float(add), x.dtype)
         at_a, at_b, at_c = (place(x, (*m, 0, 0)) for m in (a, b, c))
         arguments = b"N", b"N", n, n, n, one, at_b, n, at_a, n, beta, at_c, n
         return _call(f"blas:{_LETTERS[x.dtype.short]}gemm", "", arguments)
@@ -87,13 +89,40 @@ def product(x: Any, a: Index, b: Index, c: Index, n: Dim, add: bool = False) -> 
     return Contract("i", n, "j", n, "k", n, x[(*a, i, k)], x[(*b, k, j)], "sum", (store,))
 
 
+def triangular(lower: bool, adjoint: bool, t: Any, at: Index, n: Dim, x: Any, at_x: Index, columns: Dim) -> CallLibrary:
+    """x = t^-1 x (t^-H x), t the triangle of an n by n matrix: by columns x^T = x^T t^-T, t^T the other triangle."""
+    trans = b"C" if adjoint else b"N"
+    matrices = place(t, at), n, place(x, at_x), columns
+    arguments = b"R", b"U" if lower else b"L", trans, b"N", columns, n, number(1.0, x.dtype), *matrices
+    return _call(f"blas:{_LETTERS[x.dtype.short]}trsm", "", arguments)
+
+
+def number(value: float, dtype: DType) -> bytes:
+    """A number in memory."""
+    return np.array(value, dtype.np).tobytes()
+
+
 def _call(symbol: str, info: str, arguments: tuple[Any, ...]) -> CallLibrary:
     return CallLibrary(info, symbol, tuple(a if isinstance(a, bytes) else expr.as_expr(a) for a in arguments))
+
+
+def by_size(
+    n: Dim, dtype: DType, small: Callable[[], tuple[Stmt, ...]], large: Callable[[], tuple[Stmt, ...]], few: int = SMALL
+) -> tuple[Stmt, ...]:
+    """`small()` for up to `few` rows of real numbers, else `large()`, which calls LAPACK; where `n` is open both, and the choice between them."""
+    if dtype.is_complex or (isinstance(n, int) and n > few):
+        return large()
+    return small() if isinstance(n, int) else (If(expr.of_dim(n) <= few, small(), large()),)
 
 
 def at_least_one(d: Dim) -> Dim:
     """A leading dimension: LAPACK refuses 0."""
     return max(d, 1) if isinstance(d, int) else sizes.maximum(d, 1)
+
+
+def loop(index: str, extent: Dim, *body: Stmt, kind: LoopKind = "serial") -> For:
+    """A loop, its body written behind it."""
+    return For(index, extent, kind, body)
 
 
 def place(x: Any, index: Index) -> Expr:
@@ -114,6 +143,16 @@ def fill(to: Any, at: Index, height: Dim, width: Dim, value: Callable[[Expr, Exp
     else:
         stores = (to.store((*at, i, j), value(i, j, 0), combine),)
     return For("i", height, "serial", (For("j", width, "vector", stores),))
+
+
+def copied(to: Any, at_to: Index, source: Any, at_source: Index, height: Dim, width: Dim, conjugate: bool = False) -> For:
+    """to[i, j] = source[i, j], or its complex conjugate, for i < height and j < width."""
+
+    def value(i: Expr, j: Expr, part: int) -> Expr:
+        x = element(source, (*at_source, i, j), part)
+        return -x if conjugate and part else x
+
+    return fill(to, at_to, height, width, value)
 
 
 def transposed(to: Any, at_to: Index, source: Any, at_source: Index, height: Dim, width: Dim) -> For:

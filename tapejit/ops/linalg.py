@@ -1,29 +1,32 @@
 """Solving: Cholesky, triangular and general systems, inverse, determinants; batches of matrices in the last two axes.
 
-Eagerly LAPACK through NumPy and SciPy; in a compiled step loop nests of our own (Gaussian elimination with partial pivoting by rows, so
-that the inner loops run along memory). Gradients: Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
+Eagerly LAPACK through NumPy and SciPy; in a compiled step the same routines (see `lapack`), and for small matrices loop nests of our own,
+which are done before a routine has begun (see `elimination`). Gradients: Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
 differentiation" (2008); of the Cholesky factor: Murray, "Differentiation of the Cholesky decomposition" (2016).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import operator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tapejit.core import dtypes, places, sizes, types
-from tapejit.core.dtypes import DType
 from tapejit.core.errors import InvalidArgumentError
-from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
-from tapejit.loops.nest import Accumulator, Fail, For, If, Let, Stmt, Update
+from tapejit.loops.nest import Accumulator, Fail, If, Let, Stmt, Update
+from tapejit.ops import lapack
 from tapejit.ops.batching import aligned, leading
 from tapejit.ops.broadcasting import broadcast_index, unbroadcast
 from tapejit.ops.elementwise import conjugate
+from tapejit.ops.elimination import back_substitution, elimination
+from tapejit.ops.lapack import loop, var
 from tapejit.ops.matmul import matmul
 from tapejit.ops.shapes import reshape, transpose
 from tapejit.ops.tangents import multilinear
@@ -86,93 +89,6 @@ def well_conditioned(a: Any) -> Any:
 SQUARES = ((3, 3), (1, 1), (2, 4, 4), (2, 1, 2, 2), (0, 2, 2), (0, 0))
 
 
-def _real(types_: tuple[Type, ...]) -> bool:
-    return all(t.dtype.kind == "f" for t in types_)
-
-
-# --------------------------------------------------------------------------------------------------- loop nests
-def _var(name: str) -> Expr:
-    return expr.Var(expr.dtypes.int64, name)
-
-
-def _for(index: str, extent: Dim, *body: Stmt, kind: str = "serial") -> For:
-    return For(index, extent, kind, tuple(body))  # type: ignore[arg-type]
-
-
-def _batches(lead: tuple[Dim, ...], body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
-    """`body` for every matrix of the batch, whose index is `_lead(lead)`."""
-    for a in reversed(range(len(lead))):
-        body = (For(f"b{a}", lead[a], "parallel" if a == 0 else "serial", body),)
-    return body
-
-
-def _lead(lead: tuple[Dim, ...]) -> tuple[Expr, ...]:
-    return tuple(_var(f"b{a}") for a in range(len(lead)))
-
-
-def _elimination(
-    w: Any,
-    b: tuple[Expr, ...],
-    n: Dim,
-    dtype: DType,
-    columns: tuple[Any, Dim] | None,
-    on_zero: tuple[Stmt, ...],
-    each: tuple[Stmt, ...] = (),
-) -> For:
-    """Forward elimination with partial pivoting on `w[b]`, n by n, and alongside on `columns` = (buffer, how many columns).
-
-    Row k is final when `each` runs, with its index in `k` and whether it was exchanged with row `p`. `on_zero` runs where a column has no
-    pivot but 0 (a column of NaN has one); nothing is eliminated there.
-    """
-    k, i, j, p = _var("k"), _var("i"), _var("j"), _var("p")
-    zero = expr.as_expr(0.0, dtype)
-    buffers = [(w, n)] + ([columns] if columns else [])
-    swaps = [
-        _for(f"s{m}", width, Let(f"t{m}", x[(*b, k, _var(f"s{m}"))]), x.store((*b, k, _var(f"s{m}")), x[(*b, p, _var(f"s{m}"))]),
-             x.store((*b, p, _var(f"s{m}")), expr.Var(dtype, f"t{m}")), kind="vector")
-        for m, (x, width) in enumerate(buffers)
-    ]  # fmt: skip
-    updates = [
-        _for(
-            f"u{m}",
-            width,
-            x.store((*b, i, _var(f"u{m}")), -(expr.Var(dtype, "factor") * x[(*b, k, _var(f"u{m}"))]), combine="add"),
-            kind="vector",
-        )
-        for m, (x, width) in enumerate(buffers)
-    ]
-    size = expr.Var(dtype, "size")
-    best = expr.Var(dtype, "best")
-    find = _for(
-        "j",
-        n,
-        If(j >= k, (Let("size", expr.call("abs", w[(*b, j, k)])), If(size > best, (Update("best", "set", size), Update("p", "set", j))))),
-    )
-    below = _for("i", n, If(i > k, (Let("factor", w[(*b, i, k)] / w[(*b, k, k)]), *updates)))
-    body = (
-        Accumulator("best", expr.as_expr(-1.0, dtype)),
-        Accumulator("p", k),
-        find,
-        *swaps,
-        *each,
-        If(expr.compare("eq", best, zero), on_zero, (below,)),
-    )
-    return _for("k", n, *body)
-
-
-def _back_substitution(w: Any, b: tuple[Expr, ...], n: Dim, x: Any, columns: Dim) -> For:
-    """`x[b]` = inverse of the upper triangle of `w[b]` times `x[b]`, rows from the last to the first."""
-    i, q, c, d = _var("i"), _var("q"), _var("c"), _var("d")
-    divide = _for("c", columns, x.store((*b, i, c), x[(*b, i, c)] / w[(*b, i, i)]), kind="vector")
-    take = _for("d", columns, x.store((*b, q, d), -(w[(*b, q, i)] * x[(*b, i, d)]), combine="add"), kind="vector")
-    return _for("r", n, Let("i", expr.of_dim(n) - 1 - _var("r")), divide, _for("q", n, If(q < i, (take,))))
-
-
-def _copied(source: Any, at: tuple[Expr, ...], w: Any, b: tuple[Expr, ...], n: Dim, transposed: bool) -> For:
-    i, j = _var("ci"), _var("cj")
-    return _for("ci", n, _for("cj", n, w.store((*b, i, j), source[(*at, *((j, i) if transposed else (i, j)))]), kind="vector"))
-
-
 # ------------------------------------------------------------------------------------------------ rows
 class Triangle(Op):
     """The lower (or upper) triangle of the last two axes, with the diagonal times `diagonal`; the rest is 0. Its own transpose."""
@@ -214,6 +130,7 @@ class Cholesky(Op):
     """The lower triangular L with L L^H = a; only the lower triangle of `a` is read. A matrix that is not positive definite gives NaN."""
 
     name = "cholesky"
+    pairs = True
     batch = leading
 
     def infer(self, a: Type) -> Type:
@@ -239,35 +156,57 @@ class Cholesky(Op):
 
         return (rule,)
 
-    def native(self, *operands: Type, **attrs: Any) -> bool:
-        return _real(operands)
-
     def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
         (a,), (out,) = ins, outs
-        lead, n, dtype = a.dims[:-2], a.dims[-1], a.dtype
-        b, i, j, c, k = _lead(lead), _var("i"), _var("j"), _var("c"), _var("k")
+        n, real = a.dims[-1], a.dtype.real_dtype
+
+        def spoilt(at: lapack.Lead, y: Expr, x: Expr, part: int) -> Expr:
+            nan = expr.as_expr(0.0 if part else float("nan"), real)
+            return expr.select(x <= y, nan, lapack.element(out, (*at, y, x), part))
+
+        def by_lapack(at: lapack.Lead) -> tuple[Stmt, ...]:
+            def lower(i: Expr, j: Expr, part: int) -> Expr:
+                return expr.select(j <= i, lapack.element(a, (*at, i, j), part), 0.0)
+
+            # by columns what is there by rows is the transpose: its upper triangle is U with U^H U, and U^T is L
+            factor = lapack.call("potrf", a.dtype, b"U", n, lapack.place(out, (*at, 0, 0)), n)
+            return lapack.fill(out, at, n, n, lower), factor, If(lapack.FAILED, (spoil(at),))
+
+        def spoil(at: lapack.Lead) -> Stmt:
+            """Nothing of the triangle is worth keeping."""
+            return lapack.fill(out, at, n, n, lambda y, x, part: spoilt(at, y, x, part))
+
+        def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+            steps = lapack.by_size(n, a.dtype, lambda: (*self._columns(a, out, at), spoil_if(at)), lambda: by_lapack(at), few=64)
+            return lapack.unless_empty(n, steps)
+
+        def spoil_if(at: lapack.Lead) -> Stmt:
+            last = expr.of_dim(n) - 1  # a pivot that is NaN makes all later ones NaN
+            return If(expr.call("isnan", out[(*at, last, last)], dtype=dtypes.bool_), (spoil(at),))
+
+        return lapack.batch(a.dims[:-2], each)
+
+    @staticmethod
+    def _columns(a: Any, out: Any, b: lapack.Lead) -> tuple[Stmt, ...]:
+        """The factor column by column, without a call."""
+        n, dtype = a.dims[-1], a.dtype
+        i, j, c, k = var("i"), var("j"), var("c"), var("k")
         zero = expr.as_expr(0.0, dtype)
         # the part of `out` that is not written yet is 0, so every dot product may run over whole rows
-        clear = _for("r", n, _for("c", n, out.store((*b, _var("r"), c), zero), kind="vector"))
-        dot = _for("k", n, Update("rest", "add", -(out[(*b, i, k)] * out[(*b, j, k)])), kind="vector")
+        clear = loop("r", n, loop("c", n, out.store((*b, var("r"), c), zero), kind="vector"))
+        dot = loop("k", n, Update("rest", "add", -(out[(*b, i, k)] * out[(*b, j, k)])), kind="vector")
         rest, pivot = expr.Var(dtype, "rest"), expr.Var(dtype, "pivot")
         on_diagonal = expr.call("sqrt", expr.select(rest > 0.0, rest, float("nan")))
-        column = _for(
+        column = loop(
             "i", n,
             If(i > j, (Accumulator("rest", a[(*b, i, j)]), dot, out.store((*b, i, j), rest / pivot))),
         )  # fmt: skip
-        own = _for("q", n, Update("rest", "add", -(out[(*b, j, _var("q"))] * out[(*b, j, _var("q"))])), kind="vector")
-        steps = _for("j", n, Accumulator("rest", a[(*b, j, j)]), own, Let("pivot", on_diagonal), column, out.store((*b, j, j), pivot))
-        # a pivot that is NaN makes all later ones NaN: then nothing of the triangle is worth keeping
-        last = expr.of_dim(n) - 1
-        nan = out.store((*b, _var("y"), _var("x")), expr.as_expr(float("nan"), dtype))
-        spoil = _for("y", n, _for("x", n, If(_var("x") <= _var("y"), (nan,)), kind="vector"))
-        broken = If(last >= 0, (If(expr.call("isnan", out[(*b, last, last)], dtype=dtypes.bool_), (spoil,)),))
-        return _batches(lead, (clear, steps, broken))
+        own = loop("q", n, Update("rest", "add", -(out[(*b, j, var("q"))] * out[(*b, j, var("q"))])), kind="vector")
+        return clear, loop("j", n, Accumulator("rest", a[(*b, j, j)]), own, Let("pivot", on_diagonal), column, out.store((*b, j, j), pivot))
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in SQUARES:
-            yield (positive_definite(draw(shape, -1, 1)),), {}
+            yield (positive_definite(draw(shape, -1, 1, kinds="fc")),), {}
 
 
 def _broadcast_system(name: str, a: Type, b: Type) -> Type:
@@ -282,8 +221,35 @@ def _broadcast_system(name: str, a: Type, b: Type) -> Type:
     return b.with_shape((*types.broadcast(a.shape[:-2], b.shape[:-2]), b.shape[-2], b.shape[-1]))
 
 
+def _system(a: Type, b: Type) -> Type:
+    """The matrices of systems, one for each of the batch."""
+    with sizes.assuming():  # `infer` has recorded what has to be equal
+        return a.with_shape((*types.broadcast(a.shape[:-2], b.shape[:-2]), *a.shape[-2:]))
+
+
+def _square(w: Any, p: Expr) -> tuple[Any, ...]:
+    """A matrix in scratch memory and its leading dimension, as arguments of a routine."""
+    return lapack.place(w, (p, 0, 0)), w.dims[-1]
+
+
 def _singular(what: str = "Input matrix is not invertible.") -> InvalidArgumentError:
     return InvalidArgumentError(places.with_place(what))
+
+
+def _by_rows(a: Any, at_a: lapack.Index, b: Any, at_b: lapack.Index, x: Any, at: lapack.Index, lower: bool, adjoint: bool) -> Stmt:
+    """Substitution, row after row of the solution."""
+    n, columns = x.dims[-2:]
+    i, k, c, d, e = var("i"), var("k"), var("c"), var("d"), var("e")
+    ascending = lower != adjoint
+    element = a[(*at_a, *((k, i) if adjoint else (i, k)))]
+    take = loop("d", columns, x.store((*at, i, d), -(element * x[(*at, k, d)]), combine="add"), kind="vector")
+    return loop(
+        "r", n,
+        Let("i", var("r") if ascending else expr.of_dim(n) - 1 - var("r")),
+        loop("c", columns, x.store((*at, i, c), b[(*at_b, i, c)]), kind="vector"),
+        loop("k", n, If(k < i if ascending else k > i, (take,))),
+        loop("e", columns, x.store((*at, i, e), x[(*at, i, e)] / a[(*at_a, i, i)]), kind="vector"),
+    )  # fmt: skip
 
 
 class TriangularSolve(Op):
@@ -293,6 +259,7 @@ class TriangularSolve(Op):
     """
 
     name = "triangular_solve"
+    pairs = True
     batch = aligned
     same_dtype = None
 
@@ -325,32 +292,35 @@ class TriangularSolve(Op):
 
         return for_a, lambda: unbroadcast(for_b(), b)
 
-    def native(self, *operands: Type, **attrs: Any) -> bool:
-        return _real(operands)
+    def work(self, *operands: Type, **attrs: Any) -> tuple[Type, ...]:
+        n = operands[0].shape[-1]
+        return (lapack.scratch(_system(*operands), n, n),)
 
     def failure(self) -> str:
         """What went wrong where the kernel found a 0 to divide by."""
         return "Input matrix is not invertible."
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, lower: bool = True, adjoint: bool = False) -> tuple[Stmt, ...]:
-        (a, b), (x,) = ins, outs
-        lead, n, columns, dtype = x.dims[:-2], x.dims[-2], x.dims[-1], x.dtype
-        at = _lead(lead)
-        at_a, at_b = broadcast_index(at, a.dims[:-2]), broadcast_index(at, b.dims[:-2])
-        i, k, c, d, e = _var("i"), _var("k"), _var("c"), _var("d"), _var("e")
-        ascending = lower != adjoint
-        pivot = a[(*at_a, i, i)]
-        element = a[(*at_a, *((k, i) if adjoint else (i, k)))]
-        take = _for("d", columns, x.store((*at, i, d), -(element * x[(*at, k, d)]), combine="add"), kind="vector")
-        rows = _for(
-            "r", n,
-            Let("i", _var("r") if ascending else expr.of_dim(n) - 1 - _var("r")),
-            If(expr.compare("eq", pivot, expr.as_expr(0.0, dtype)), (Fail(0),)),
-            _for("c", columns, x.store((*at, i, c), b[(*at_b, i, c)]), kind="vector"),
-            _for("k", n, If(k < i if ascending else k > i, (take,))),
-            _for("e", columns, x.store((*at, i, e), x[(*at, i, e)] / pivot), kind="vector"),
-        )  # fmt: skip
-        return _batches(lead, (rows,))
+        (a, b), (x,), (w,) = ins, outs, work
+        n, columns = x.dims[-2:]
+
+        def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+            at_a, at_b = broadcast_index(at, a.dims[:-2]), broadcast_index(at, b.dims[:-2])
+            k = var("k")
+            zero = [expr.compare("eq", lapack.element(a, (*at_a, k, k), part), 0.0) for part in range(1 + a.dtype.is_complex)]
+            singular = loop("k", n, If(functools.reduce(operator.and_, zero), (Fail(0),)))
+
+            def by_rows() -> tuple[Stmt, ...]:
+                return (_by_rows(a, at_a, b, at_b, x, at, lower, adjoint),)
+
+            def by_lapack() -> tuple[Stmt, ...]:
+                copies = lapack.copied(w, (p,), a, at_a, n, n), lapack.copied(x, at, b, at_b, n, columns)
+                solved = lapack.triangular(lower, adjoint, w, (p, 0, 0), n, x, (*at, 0, 0), columns)
+                return *copies, *lapack.unless_empty(columns, (solved,))
+
+            return (singular, *lapack.unless_empty(n, lapack.by_size(n, a.dtype, by_rows, by_lapack)))
+
+        return lapack.batch(x.dims[:-2], each)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for a, b in (
@@ -363,13 +333,14 @@ class TriangularSolve(Op):
             ((2, 2), (2, 0)),
         ):
             for lower, adjoint in ((True, False), (False, False), (True, True), (False, True)):
-                yield (well_conditioned(draw(a, -1, 1)), draw(b)), {"lower": lower, "adjoint": adjoint}
+                yield (well_conditioned(draw(a, -1, 1, kinds="fc")), draw(b, kinds="fc")), {"lower": lower, "adjoint": adjoint}
 
 
 class Solve(Op):
     """The x with a x = b (a^H x = b with `adjoint`); batch axes broadcast. InvalidArgumentError where `a` is singular."""
 
     name = "solve"
+    pairs = True
     batch = aligned
     same_dtype = None
 
@@ -394,46 +365,63 @@ class Solve(Op):
 
         return for_a, lambda: unbroadcast(for_b(), b)
 
-    def native(self, *operands: Type, **attrs: Any) -> bool:
-        return _real(operands)
-
     def work(self, *operands: Type, **attrs: Any) -> tuple[Type, ...]:
-        a, b = operands
-        with sizes.assuming():  # `infer` has recorded that they are equal
-            return (a.with_shape((*types.broadcast(a.shape[:-2], b.shape[:-2]), *a.shape[-2:])),)
+        a, n, columns = _system(*operands), operands[0].shape[-1], operands[1].shape[-1]
+        return lapack.scratch(a, n, n), lapack.scratch(a, columns, n), lapack.scratch(a, n, dtype=dtypes.int32)
 
     def failure(self) -> str:
         """What went wrong where the kernel found a 0 to divide by."""
         return "Input matrix is not invertible."
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, adjoint: bool = False) -> tuple[Stmt, ...]:
-        (a, b), (x,), (w,) = ins, outs, work
-        lead, n, columns = x.dims[:-2], x.dims[-2], x.dims[-1]
-        at = _lead(lead)
-        i, c = _var("xi"), _var("xc")
-        fill = _for("xi", n, _for("xc", columns, x.store((*at, i, c), b[(*broadcast_index(at, b.dims[:-2]), i, c)]), kind="vector"))
-        return _batches(
-            lead,
-            (
-                _copied(a, broadcast_index(at, a.dims[:-2]), w, at, n, adjoint),
-                fill,
-                _elimination(w, at, n, x.dtype, (x, columns), (Fail(0),)),
-                _back_substitution(w, at, n, x, columns),
-            ),
-        )
+        (a, b), (x,), (w, right, pivots) = ins, outs, work
+        n, columns = x.dims[-2:]
+
+        def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+            at_a, at_b = broadcast_index(at, a.dims[:-2]), broadcast_index(at, b.dims[:-2])
+
+            def by_elimination() -> tuple[Stmt, ...]:
+                return (
+                    lapack.transposed(w, (p,), a, at_a, n, n) if adjoint else lapack.copied(w, (p,), a, at_a, n, n),
+                    lapack.copied(x, at, b, at_b, n, columns),
+                    elimination(w, (p,), n, x.dtype, (x, at, columns), (Fail(0),)),
+                    back_substitution(w, (p,), n, x, at, columns),
+                )
+
+            def by_lapack() -> tuple[Stmt, ...]:
+                return (
+                    # by columns what is there by rows is the transpose
+                    lapack.copied(w, (p,), a, at_a, n, n, conjugate=True) if adjoint else lapack.transposed(w, (p,), a, at_a, n, n),
+                    lapack.transposed(right, (p,), b, at_b, columns, n),
+                    lapack.call(
+                        "gesv", a.dtype, n, columns, *_square(w, p), lapack.place(pivots, (p, 0)), lapack.place(right, (p, 0, 0)), n
+                    ),
+                    If(lapack.FAILED, (Fail(0),)),
+                    lapack.transposed(x, at, right, (p,), n, columns),
+                )
+
+            return lapack.unless_empty(n, lapack.by_size(n, a.dtype, by_elimination, by_lapack))
+
+        return lapack.batch(x.dims[:-2], each)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for a, b in (((3, 3), (3, 2)), ((2, 3, 3), (2, 3, 1)), ((2, 2), (3, 2, 2)), ((1, 1), (1, 4)), ((0, 0), (0, 2)), ((2, 2), (2, 0))):
             for adjoint in (False, True):
-                yield (well_conditioned(draw(a, -1, 1)), draw(b)), {"adjoint": adjoint}
+                yield (well_conditioned(draw(a, -1, 1, kinds="fc")), draw(b, kinds="fc")), {"adjoint": adjoint}
         # rows that have to be exchanged
-        yield (np.array([[0, 2, 1], [1, 0, 0], [0, 1, 3]]).astype(draw((1,)).dtype), draw((3, 2))), {}
+        yield (np.array([[0, 2, 1], [1, 0, 0], [0, 1, 3]]).astype(draw((1,), kinds="fc").dtype), draw((3, 2), kinds="fc")), {}
+
+
+def _elimination_work(a: Type) -> tuple[Type, ...]:
+    n = a.shape[-1]
+    return lapack.scratch(a, n, n), lapack.scratch(a, n, dtype=dtypes.int32)
 
 
 class Inverse(Op):
     """The inverse of each matrix. InvalidArgumentError for a singular one."""
 
     name = "inv"
+    pairs = True
     batch = leading
 
     def infer(self, a: Type) -> Type:
@@ -451,42 +439,96 @@ class Inverse(Op):
     def vjp(self, g: Any, z: Any, a: Any) -> tuple[Any, ...]:
         return (lambda: -matmul(matmul(z, g, transpose_a=True), z, transpose_b=True),)
 
-    def native(self, *operands: Type, **attrs: Any) -> bool:
-        return _real(operands)
-
-    def work(self, *operands: Type, **attrs: Any) -> tuple[Type, ...]:
-        return operands
+    def work(self, a: Type) -> tuple[Type, ...]:
+        return _elimination_work(a)
 
     def failure(self) -> str:
         """What went wrong where the kernel found a 0 to divide by."""
         return "Input is not invertible."
 
     def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
-        (a,), (x,), (w,) = ins, outs, work
-        lead, n, dtype = a.dims[:-2], a.dims[-1], a.dtype
-        at = _lead(lead)
-        i, c = _var("xi"), _var("xc")
-        one = expr.select(expr.compare("eq", i, c), expr.as_expr(1.0, dtype), expr.as_expr(0.0, dtype))
-        return _batches(
-            lead,
-            (
-                _copied(a, at, w, at, n, False),
-                _for("xi", n, _for("xc", n, x.store((*at, i, c), one), kind="vector")),
-                _elimination(w, at, n, dtype, (x, n), (Fail(0),)),
-                _back_substitution(w, at, n, x, n),
-            ),
-        )
+        (a,), (x,), (w, pivots) = ins, outs, work
+        n = a.dims[-1]
+
+        def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+            def by_elimination() -> tuple[Stmt, ...]:
+                return elimination(w, (p,), n, a.dtype, (x, at, n), (Fail(0),)), back_substitution(w, (p,), n, x, at, n)
+
+            def by_lapack() -> tuple[Stmt, ...]:
+                # the inverse of the transpose, by columns, is the inverse by rows
+                solve_ = lapack.call("gesv", a.dtype, n, n, *_square(w, p), pivots[(p, 0)], lapack.place(x, (*at, 0, 0)), n)
+                return solve_, If(lapack.FAILED, (Fail(0),))
+
+            steps = lapack.by_size(n, a.dtype, by_elimination, by_lapack)
+            return lapack.unless_empty(n, (lapack.copied(w, (p,), a, at, n, n), lapack.unit(x, at, n), *steps))
+
+        return lapack.batch(a.dims[:-2], each)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in SQUARES:
-            yield (well_conditioned(draw(shape, -1, 1)),), {}
-        yield (np.array([[0, 2], [1, 0]]).astype(draw((1,)).dtype),), {}
+            yield (well_conditioned(draw(shape, -1, 1, kinds="fc")),), {}
+        yield (np.array([[0, 2], [1, 0]]).astype(draw((1,), kinds="fc").dtype),), {}
+
+
+def _by_diagonal(a: Any, w: Any, pivots: Any, unit: bool, results: Callable[[lapack.Lead], tuple[Stmt, ...]]) -> tuple[Stmt, ...]:
+    """For each matrix, the product of the pivots of elimination, and -1 for each exchange, in the accumulators `re` and `im`.
+
+    With `unit` each pivot counts divided by its absolute value, of which the logarithms are summed in `total`. `results(at)` stores them.
+    """
+    n, real = a.dims[-1], a.dtype.real_dtype
+    zero, one = (expr.as_expr(v, real) for v in (0.0, 1.0))
+    x, y, re, im, size = (expr.Var(real, name) for name in ("x", "y", "re", "im", "size"))
+
+    def factor(p: Expr, k: Expr, exchanged: Expr) -> tuple[Stmt, ...]:
+        """One pivot into the accumulators."""
+        turn = expr.select(exchanged, -one, one)
+        x_, y_ = lapack.element(w, (p, k, k), 0), lapack.element(w, (p, k, k), 1) if a.dtype.is_complex else zero
+        length = expr.call("sqrt", x_ * x_ + y_ * y_) if a.dtype.is_complex else expr.call("abs", x_)
+        out: tuple[Stmt, ...] = (Let("size", length), Update("total", "add", expr.call("log", size))) if unit else ()
+        sides = [turn * v for v in (x_, y_)]
+        if unit:
+            nothing = expr.compare("eq", size, zero)
+            sides = [expr.select(nothing, zero, v / size) for v in sides]
+        out += (Let("x", sides[0]),)
+        if not a.dtype.is_complex:
+            return (*out, Update("re", "mul", x))
+        return (
+            *out,
+            Let("y", sides[1]),
+            Let("turned", re * x - im * y),
+            Update("im", "set", re * y + im * x),
+            Update("re", "set", expr.Var(real, "turned")),
+        )
+
+    def each(at: lapack.Lead, p: Expr) -> tuple[Stmt, ...]:
+        k = var("k")
+
+        def by_elimination() -> tuple[Stmt, ...]:
+            return (elimination(w, (p,), n, a.dtype, None, (), factor(p, k, expr.compare("ne", k, var("p")))),)
+
+        def by_lapack() -> tuple[Stmt, ...]:
+            exchanged = expr.compare("ne", expr.cast(pivots[(p, k)], dtypes.int64), k + 1)
+            return lapack.call("getrf", a.dtype, n, n, *_square(w, p), pivots[(p, 0)]), loop("k", n, *factor(p, k, exchanged))
+
+        start = (("re", one), ("im", zero), ("total", zero))
+        steps = (lapack.copied(w, (p,), a, at, n, n), *lapack.by_size(n, a.dtype, by_elimination, by_lapack))
+        return (*(Accumulator(name, v) for name, v in start), *lapack.unless_empty(n, steps), *results(at))
+
+    return lapack.batch(a.dims[:-2], each)
+
+
+def _put(out: Any, at: lapack.Lead, re: str, im: str) -> tuple[Stmt, ...]:
+    """Store a number whose parts are in accumulators; an empty name stands for 0."""
+    real = out.dtype.real_dtype
+    parts = [expr.Var(real, name) if name else expr.as_expr(0.0, real) for name in (re, im)]
+    return tuple(out.pairs.store((*at, k), v) for k, v in enumerate(parts)) if out.dtype.is_complex else (out.store(at, parts[0]),)
 
 
 class Determinant(Op):
     """The determinant of each matrix; 1 for a matrix of size 0."""
 
     name = "det"
+    pairs = True
     batch = leading
 
     def infer(self, a: Type) -> Type:
@@ -501,38 +543,24 @@ class Determinant(Op):
     def vjp(self, g: Any, z: Any, a: Any) -> tuple[Any, ...]:
         return (lambda: stretched(g * z) * flipped(inv(a)),)
 
-    def native(self, *operands: Type, **attrs: Any) -> bool:
-        return _real(operands)
-
-    def work(self, *operands: Type, **attrs: Any) -> tuple[Type, ...]:
-        return operands
+    def work(self, a: Type) -> tuple[Type, ...]:
+        return _elimination_work(a)
 
     def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
-        (a,), (out,), (w,) = ins, outs, work
-        lead, n, dtype = a.dims[:-2], a.dims[-1], a.dtype
-        at, k, p = _lead(lead), _var("k"), _var("p")
-        pivot = w[(*at, k, k)]
-        each = (Update("product", "mul", expr.select(expr.compare("eq", k, p), pivot, -pivot)),)
-        return _batches(
-            lead,
-            (
-                _copied(a, at, w, at, n, False),
-                Accumulator("product", expr.as_expr(1.0, dtype)),
-                _elimination(w, at, n, dtype, None, (), each),
-                out.store(at, expr.Var(dtype, "product")),
-            ),
-        )
+        (out,) = outs
+        return _by_diagonal(ins[0], work[0], work[1], unit=False, results=lambda at: _put(out, at, "re", "im"))
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in SQUARES:
-            yield (well_conditioned(draw(shape, -1, 1)),), {}
-        yield (np.array([[0, 2], [1, 0]]).astype(draw((1,)).dtype),), {}
+            yield (well_conditioned(draw(shape, -1, 1, kinds="fc")),), {}
+        yield (np.array([[0, 2], [1, 0]]).astype(draw((1,), kinds="fc").dtype),), {}
 
 
 class SignedLogDeterminant(Op):
     """The sign of the determinant of each matrix and the logarithm of its absolute value; 0 and -inf for a singular one."""
 
     name = "slogdet"
+    pairs = True
     batch = leading
 
     def infer(self, a: Type) -> tuple[Type, ...]:
@@ -559,39 +587,19 @@ class SignedLogDeterminant(Op):
 
         return (rule,)
 
-    def native(self, *operands: Type, **attrs: Any) -> bool:
-        return _real(operands)
-
-    def work(self, *operands: Type, **attrs: Any) -> tuple[Type, ...]:
-        return operands
+    def work(self, a: Type) -> tuple[Type, ...]:
+        return _elimination_work(a)
 
     def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
-        (a,), (sign, log), (w,) = ins, outs, work
-        lead, n, dtype = a.dims[:-2], a.dims[-1], a.dtype
-        at, k, p = _lead(lead), _var("k"), _var("p")
-        pivot = w[(*at, k, k)]
-        zero, one = expr.as_expr(0.0, dtype), expr.as_expr(1.0, dtype)
-        turn = expr.select(pivot > zero, one, expr.select(pivot < zero, -one, pivot))
-        each = (
-            Update("side", "mul", expr.select(expr.compare("eq", k, p), turn, -turn)),
-            Update("total", "add", expr.call("log", expr.call("abs", pivot))),
-        )
-        return _batches(
-            lead,
-            (
-                _copied(a, at, w, at, n, False),
-                Accumulator("side", one),
-                Accumulator("total", zero),
-                _elimination(w, at, n, dtype, None, (), each),
-                sign.store(at, expr.Var(dtype, "side")),
-                log.store(at, expr.Var(dtype, "total")),
-            ),
+        sign, log = outs
+        return _by_diagonal(
+            ins[0], work[0], work[1], unit=True, results=lambda at: (*_put(sign, at, "re", "im"), *_put(log, at, "total", ""))
         )
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in SQUARES:
-            yield (well_conditioned(draw(shape, -1, 1)),), {}
-        yield (np.array([[0, 2], [1, 0]]).astype(draw((1,)).dtype),), {}
+            yield (well_conditioned(draw(shape, -1, 1, kinds="fc")),), {}
+        yield (np.array([[0, 2], [1, 0]]).astype(draw((1,), kinds="fc").dtype),), {}
 
 
 triangle = register(Triangle())

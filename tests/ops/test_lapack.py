@@ -109,3 +109,66 @@ def test_an_iteration_without_end_fails_at_the_users_line(f, message):
             run(tf.constant(bad))
         assert "test_lapack.py" in str(e.value)
     assert state.numpy() == 1.0
+
+
+# ------------------------------------------------------------------------------------------------ systems
+def positive(shape, dtype):
+    a = numbers(shape, dtype)
+    return (a @ np.conj(np.swapaxes(a, -1, -2)) + shape[-1] * np.eye(shape[-1])).astype(dtype)
+
+
+SYSTEMS = {
+    "cholesky": lambda a, b: (linalg.cholesky(a),),
+    "lower": lambda a, b: (linalg.triangular_solve(a, b),),
+    "upper, adjoint": lambda a, b: (linalg.triangular_solve(a, b, lower=False, adjoint=True),),
+    "solve": lambda a, b: (linalg.solve(a, b),),
+    "solve, adjoint": lambda a, b: (linalg.solve(a, b, adjoint=True),),
+    "inv": lambda a, b: (linalg.inv(a),),
+    "det": lambda a, b: (linalg.det(a / np.asarray(a.dims[-1], a.dtype.as_numpy_dtype)),),
+    "slogdet": lambda a, b: tuple(linalg.slogdet(a)),
+}
+
+
+def check_system(f, compiled, a, b):
+    tolerance = 2e-3 if a.dtype in ("float32", "complex64") else 1e-9
+    for got, wanted in zip(compiled(tf.constant(a), tf.constant(b)), f(tf.constant(a), tf.constant(b)), strict=True):
+        assert got.dtype == wanted.dtype
+        np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_systems_small_and_large(name, dtype):
+    f = SYSTEMS[name]
+    for n, lead in ((3, ()), (40, ()), (3, (20,)), (40, (3,)), (0, (2,))) if dtype == "float64" else ((4, (2,)), (30, ())):
+        compiled = tf.function(f)
+        check_system(f, compiled, positive((*lead, n, n), dtype), numbers((*lead, n, 5), dtype))
+
+
+@pytest.mark.parametrize("name", [n for n in SYSTEMS if n != "det"])
+def test_systems_of_open_size(name):
+    compiled = tf.function(SYSTEMS[name], input_signature=[tf.TensorSpec([None, None], tf.float64)] * 2)
+    for n in (3, 70, 0):
+        check_system(SYSTEMS[name], compiled, positive((n, n), "float64"), numbers((n, 2)))
+    assert compiled.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("n", [3, 70])
+def test_singular_systems_fail_large_ones_too(n, dtype):
+    a, b = np.ones((n, n), dtype), np.ones((n, 1), dtype)
+    for f, message in (
+        (lambda a, b: linalg.solve(a, b), "Input matrix is not invertible"),
+        (lambda a, b: linalg.inv(a), "Input is not invertible"),
+        (lambda a, b: linalg.triangular_solve(a * 0.0, b), "Input matrix is not invertible"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message) as e:
+            tf.function(f)(a, b)
+        assert "test_lapack.py" in str(e.value)
+    sign, log = tf.function(linalg.slogdet)(a)
+    assert sign.numpy() == 0
+    assert log.numpy() == -np.inf
+    assert tf.function(linalg.det)(a).numpy() == 0
+    factor = tf.function(linalg.cholesky)(-np.eye(n, dtype=dtype)).numpy()
+    assert np.isnan(factor.real[np.tril_indices(n)]).all()
+    assert (factor[np.triu_indices(n, 1)] == 0).all()
