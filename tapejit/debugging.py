@@ -16,8 +16,11 @@ from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.types import Type
 from tapejit.explain.numerics import disable_check_numerics, enable_check_numerics
 from tapejit.ir.op import Op, register
+from tapejit.loops import expr
+from tapejit.loops.nest import Accumulator, If, Stmt, Update
 from tapejit.ops import elementwise as e
 from tapejit.ops.batching import leading
+from tapejit.ops.gathering import fail, loops
 from tapejit.ops.slicing import scalar_of
 from tapejit.output import array_text
 from tapejit.tensor import convert_to_tensor, is_tensor
@@ -57,6 +60,7 @@ class CheckNumerics(Op):
     name = "check_numerics"
     batch = leading
     effect = True
+    told = ("message",)
 
     def infer(self, x: Type, *, message: str) -> Type:
         if x.dtype.kind != "f":
@@ -66,9 +70,29 @@ class CheckNumerics(Op):
     def eager(self, x: Any, *, message: str) -> Any:
         wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
         if not np.isfinite(wide).all():
-            kinds = [what for what, found in (("Inf", np.isinf(wide).any()), ("NaN", np.isnan(wide).any())) if found]
-            raise InvalidArgumentError(f"{message} : Tensor had {' and '.join(kinds)} values")
+            raise InvalidArgumentError(self.failure(np.isinf(wide).any(), np.isnan(wide).any(), message=message))
         return x
+
+    def failure(self, infinite: Any, nan: Any, *, message: str) -> str:
+        """What went wrong, from whether there were infinities and NaNs."""
+        kinds = [what for what, found in (("Inf", infinite), ("NaN", nan)) if found]
+        return f"{message} : Tensor had {' and '.join(kinds)} values"
+
+    def kernel(self, outs: Any, ins: Any, work: Any, *, message: str) -> tuple[Stmt, ...]:
+        (x,), (out,) = ins, outs
+        tests = {"infinite": "isinf", "nan": "isnan"}
+        infinite, nan = (expr.Var(dtypes.bool_, name) for name in tests)
+
+        def look(index: tuple[expr.Expr, ...]) -> tuple[Stmt, ...]:
+            found = (Update(name, "or", expr.call(test, x[index], dtype=dtypes.bool_)) for name, test in tests.items())
+            return *found, out.store(index, x[index])
+
+        none = expr.as_expr(False, dtypes.bool_)
+        return (
+            *(Accumulator(name, none) for name in tests),
+            *loops("i", x.dims, look, inner="vector"),
+            If(infinite | nan, (fail(infinite, nan),)),
+        )
 
     def vjp(self, g: Any, z: Any, x: Any, *, message: str) -> tuple[Any, ...]:
         return (lambda: g,)

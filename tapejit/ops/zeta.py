@@ -14,9 +14,10 @@ from tapejit.core import dtypes
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr, Var
-from tapejit.loops.nest import Accumulator, For, If, Let, Stmt, Update, While
+from tapejit.loops.nest import Accumulator, If, Let, Stmt, Update, While
 from tapejit.ops.broadcasting import broadcast_index
 from tapejit.ops.families import Elementwise
+from tapejit.ops.gathering import loops
 
 _TERMS = 9  # that are added one by one, at the least, and up to y + k > 9
 _BERNOULLI = [
@@ -39,12 +40,12 @@ class Zeta(Elementwise):
 
     def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
         (out,) = outs
-        index = tuple(Var(dtypes.int64, f"i{k}") for k in range(len(out.dims)))
-        operands = [Let(n, expr.cast(v[broadcast_index(index, v.dims)], dtypes.float64)) for n, v in zip("xq", ins, strict=True)]
-        body: tuple[Stmt, ...] = (*operands, *_hurwitz(), out.store(index, expr.cast(Var(dtypes.float64, "sum"), out.dtype)))
-        for k in reversed(range(len(index))):
-            body = (For(index[k].name, out.dims[k], "parallel" if k == 0 else "serial", body),)
-        return body
+
+        def value(index: tuple[Expr, ...]) -> tuple[Stmt, ...]:
+            operands = (Let(n, expr.cast(v[broadcast_index(index, v.dims)], dtypes.float64)) for n, v in zip("xq", ins, strict=True))
+            return *operands, *_hurwitz(), out.store(index, expr.cast(Var(dtypes.float64, "sum"), out.dtype))
+
+        return loops("i", out.dims, value, outer="parallel")
 
 
 def _hurwitz() -> tuple[Stmt, ...]:
