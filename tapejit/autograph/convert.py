@@ -40,6 +40,13 @@ _AS_THEY_ARE = {
 _AS_THEY_ARE.discard("__main__")
 _GENERATES = 0x20 | 0x80 | 0x100 | 0x200  # flags of generators and coroutines
 
+_CALLERS = {  # functions that call what they are given while a function is traced
+    *(f"builtins.{n}" for n in ("map", "filter")), "_functools.reduce", "tapejit.nest.map_structure",
+    *(f"tapejit.control.{n}" for n in ("cond", "case", "switch_case", "while_loop")),
+    *(f"tapejit.functional.{n}" for n in ("map_fn", "scan", "foldl", "foldr")), "tapejit.vectorized.vectorized_map",
+    *(f"tapejit.gradients.{n}" for n in ("custom_gradient", "recompute_grad")),
+}  # fmt: skip
+
 _codes: dict[CodeType, CodeType | None] = {}  # None: it runs as it is
 _converted: set[CodeType] = set()
 _functions: WeakKeyDictionary[FunctionType, FunctionType] = WeakKeyDictionary()
@@ -59,7 +66,7 @@ def converted(function: Callable[..., Any]) -> Callable[..., Any]:
         partial: Any = function
         inner = converted(partial.func)
         return function if inner is partial.func else functools.partial(inner, *partial.args, **partial.keywords)
-    if isinstance(function, type) or kind.__module__.partition(".")[0] in _AS_THEY_ARE:
+    if isinstance(function, type) or str(kind.__module__).partition(".")[0] in _AS_THEY_ARE:
         return function
     call = next((vars(c)["__call__"] for c in kind.__mro__ if "__call__" in vars(c)), None)
     if type(call) is not FunctionType:
@@ -73,8 +80,25 @@ def callee(function: Any) -> Any:
     try:
         replaced = REPLACED.get(function)
     except TypeError:  # it has no hash
-        replaced = None
-    return converted(function) if replaced is None else replaced
+        return converted(function)
+    if replaced is not None:
+        return replaced
+    if f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}" in _CALLERS:
+        return functools.partial(_calling_converted, function)
+    return converted(function)
+
+
+def _calling_converted(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function that calls others, with those among its arguments converted."""
+    return function(*map(_argument, args), **{k: _argument(v) for k, v in kwargs.items()})
+
+
+def _argument(x: Any) -> Any:
+    if isinstance(x, dict) and any(map(callable, x.values())):
+        return {k: _argument(v) for k, v in x.items()}
+    if type(x) in (list, tuple) and any(callable(v) or type(v) is tuple for v in x):
+        return type(x)(map(_argument, x))
+    return converted(x) if callable(x) else x
 
 
 def do_not_convert(func: Callable[..., Any] | None = None) -> Any:

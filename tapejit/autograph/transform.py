@@ -64,9 +64,12 @@ def converted_text(found: Found) -> str:
 
 def _housed(holder: ast.stmt, owner: str, code: CodeType) -> ast.Module:
     """A module in which the function stands within a function that has its free variables, and in its class if it has one."""
+    defined = holder.name if isinstance(holder, ast.FunctionDef) else ""
     if owner:
         holder = ast.copy_location(ast.ClassDef(name=owner, bases=[], keywords=[], body=[holder], decorator_list=[]), holder)
     body = [s for name in (*code.co_freevars, OPERATORS) for s in statements("_name = None", holder, name=name)]
+    if names := sorted({owner or defined} - {"", *code.co_freevars}):  # what is global to the function stays so
+        body.append(ast.copy_location(ast.Global(names), holder))
     (outer,) = statements("def converted(): _body", holder, body=[*body, holder])
     return ast.fix_missing_locations(ast.Module([outer], []))
 
