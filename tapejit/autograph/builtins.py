@@ -17,6 +17,7 @@ from tapejit.casting import cast
 from tapejit.control import condition
 from tapejit.core import dtypes, places
 from tapejit.creation import range as tensor_range
+from tapejit.ir.op import thread
 from tapejit.ops import elementwise as e
 from tapejit.tensor import convert_to_tensor
 from tapejit.tensor_array import TensorArray
@@ -48,12 +49,31 @@ def _range(start: Any, /, *others: Any) -> Any:
     return builtins.range(start, *others)
 
 
+def _made_later(x: Any) -> bool:
+    """Whether the elements of `x`, a dataset or an iterator over one, are made when the function being traced runs."""
+    return thread.recorder is not None and hasattr(x, "__tf_traced_iter__")
+
+
+def _next(iterator: Any, /, *default: Any) -> Any:
+    if not _made_later(iterator):
+        return builtins.next(iterator, *default)
+    if default:
+        raise NotImplementedError(
+            places.with_place("next(iterator, default) of a dataset's iterator in a traced function; write a `for` loop")
+        )
+    return iterator.get_next()
+
+
 def _enumerate(iterable: Any, start: Any = 0) -> Any:
+    if _made_later(iterable):
+        return iterable.enumerate(start)
     rows = rows_of(iterable)
     return builtins.enumerate(iterable, start) if rows is None else counted(rows, start)
 
 
 def _zip(*iterables: Any, strict: bool = False) -> Any:
+    if any(map(_made_later, iterables)):
+        return type(iterables[0]).zip(*iterables)
     rows = [rows_of(x) for x in iterables]
     known = [r for r in rows if r is not None]
     if not known or len(known) < len(rows):
@@ -127,6 +147,7 @@ REPLACED: dict[Any, Callable[..., Any]] = {
     builtins.range: _range,
     builtins.enumerate: _enumerate,
     builtins.zip: _zip,
+    builtins.next: _next,
     builtins.sum: _sum,
     builtins.max: _extremum(builtins.max, math.reduce_max, math.maximum),
     builtins.min: _extremum(builtins.min, math.reduce_min, math.minimum),

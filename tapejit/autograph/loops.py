@@ -4,13 +4,13 @@ In: what a loop goes on by or along. With Python conditions and iterables Python
 depends on a tensor has its body run once, recorded, in the frame it stands in: its variables are then those of the nested graph, and after
 the loop its results. A loop that runs in Python for a while, until its condition depends on a tensor, is recorded from there on.
 
-Other things that `for` goes along in a traced function may offer `__tf_traced_iter__() -> Source` (see `sources`).
+What else `for` goes along in a traced function has a method `__tf_traced_iter__` that gives a `Source` (see `sources`): a dataset does.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -18,7 +18,7 @@ import optree
 
 from tapejit import control
 from tapejit.autograph.branches import both, clear
-from tapejit.autograph.sources import Rows, rows_of
+from tapejit.autograph.sources import Rows, Source, rows_of
 from tapejit.autograph.values import UNDEFINED, State, symbolic
 from tapejit.carried import leaves_of, tensorlike
 from tapejit.core import dtypes, places
@@ -316,7 +316,9 @@ class For(_Loop):
 
     def __iter__(self) -> Iterator[Any]:
         if self._rows is not None:
-            return self._recorded(self._rows)
+            return self._along_rows(self._rows)
+        if self.recorder is not None and hasattr(self._iterable, "__tf_traced_iter__"):
+            return self._along_elements(self._iterable.__tf_traced_iter__())
         return self._until_raised() if self.flags else iter(self._iterable)
 
     def _until_raised(self) -> Iterator[Any]:
@@ -339,33 +341,47 @@ class For(_Loop):
                 return
             yield element
 
-    def _recorded(self, rows: Rows) -> Iterator[Any]:
+    def _along_rows(self, rows: Rows) -> Iterator[Any]:
         frame = sys._getframe(1)
         tensors, length = rows.tensors, rows.length
         before = State(frame, *self._names).before
         grows = any(isinstance(x, TensorArray) and x.dynamic_size for value in before for x in leaves_of(value)[0])
-        self._counts = bool(self.flags) or grows
-        if self._counts:
+        if self.flags or grows:
             self._stage(frame, [(f"{self._label}_index", constant(0))])
-            views = self._begin_body()
-            self._next = e.add(views[0], 1)
-            yield rows.element([gather(x, views[0]) for x in tensors])
-            self._test(length)
+            index = self._begin_body()[0]
+            self._next = [e.add(index, 1)]
+            yield rows.element([gather(x, index) for x in tensors])
+            self._test(lambda i: e.less(i, length if isinstance(length, int) else scalar_of(length, dtypes.int32)))
         else:
             self._stage(frame, (), tensors, length)
             self._begin_body()
             yield rows.element(self.loop.slices(self._label))
         self._finish()
 
-    def _own_after(self) -> list[Any]:
-        return [self._next] if self._counts else []
+    def _along_elements(self, source: Source) -> Iterator[Any]:
+        self._stage(sys._getframe(1), [("going", source.advance()), (f"{self._label}_number", constant(0, dtypes.int64))])
+        self._source, number = source, self._begin_body()[1]
+        self._next = [e.add(number, 1)]
+        yield source.element(number)
+        self._test(lambda going: going)
+        self._finish()
 
-    def _test(self, length: Any) -> None:
+    _next: Sequence[Any] = ()
+    _source: Source | None = None
+
+    def _own_after(self) -> list[Any]:
+        if self._source is None:
+            return list(self._next)
+        with recording(self.loop.running):  # after a jump nobody asks for another element
+            still = clear(*(self._ends[k] for k, n in enumerate(self._state.names) if n in self.flags))
+            return [control.cond(still, self._source.advance, lambda: False), *self._next]
+
+    def _test(self, more: Callable[[Any], Any]) -> None:
+        """Record the condition: `more` of the loop variable that is ours, and no jump."""
         testing = self.loop.testing
         assert testing is not None
         views = self.loop.enter(testing)
         with recording(testing):
-            raised = [self._carried[k].seen(views) for k, n in enumerate(self._state.names) if n in self.flags]
-            still, more = clear(*raised), e.less(views[0], length if isinstance(length, int) else scalar_of(length, dtypes.int32))
-            going = more if still is True else e.logical_and(more, still)
-        self.loop.tested(going)
+            still = clear(*(self._carried[k].seen(views) for k, n in enumerate(self._state.names) if n in self.flags))
+            going = more(views[0])
+            self.loop.tested(going if still is True else e.logical_and(going, still))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import optree
 
@@ -44,6 +44,19 @@ class Rows:
     def __iter__(self) -> Iterator[Any]:
         """Python's way along them, for a length that is known."""
         return (self.element(list(row)) for row in zip(*self.tensors, strict=True))
+
+
+class Source(Protocol):
+    """What `x.__tf_traced_iter__()` gives for an `x` whose elements are made when the step runs. All its methods record.
+
+    An element may be asked for again by the same number, as gradients do.
+    """
+
+    def advance(self) -> Any:
+        """Have the next element ready: whether there is one, a bool scalar."""
+
+    def element(self, number: Any) -> Any:
+        """The element of a number (int64), counted from 0."""
 
 
 def rows_of(x: Any) -> Rows | None:

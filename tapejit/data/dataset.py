@@ -11,7 +11,7 @@ import numpy as np
 import optree
 
 from tapejit.core import dtypes, places
-from tapejit.core.errors import InvalidArgumentError, OutOfRangeError
+from tapejit.core.errors import InvalidArgumentError, OperatorNotAllowedInGraphError, OutOfRangeError
 from tapejit.core.shape import TensorShape
 from tapejit.data.elements import Elements, array_of, elements_of, flattened, packing, tensors
 from tapejit.data.functions import ElementFunction
@@ -21,7 +21,9 @@ from tapejit.data.order import Cache, Chosen, Concatenate, Repeat, Sampled, Shar
 from tapejit.data.pipeline import INFINITE, UNKNOWN, DatasetSpec, Seeded, Stage
 from tapejit.data.sources import Fixed, Generator, Random, Range, TensorSlice
 from tapejit.data.threads import Prefetch
+from tapejit.data.traced import TracedIterator
 from tapejit.data.transform import Accumulation, Filter, FlatMap, Map, Scan, TakeWhile, Unique
+from tapejit.ir.op import thread
 from tapejit.random import process_state
 from tapejit.runtime.host import cores
 from tapejit.spec import TensorSpec
@@ -413,6 +415,10 @@ class Dataset:
     def __iter__(self) -> Iterator:
         return Iterator(self)
 
+    def __tf_traced_iter__(self) -> TracedIterator:
+        """How the function being traced goes along the dataset: from its beginning, each time it runs."""
+        return TracedIterator("dataset", self._stage.each, self._stage.elements)
+
     def as_numpy_iterator(self) -> PythonIterator[Any]:
         """The elements with arrays in them."""
         for spec in self._stage.elements.leaves if self._stage.known else ():
@@ -442,6 +448,12 @@ class Iterator:
         return self
 
     def __next__(self) -> Any:
+        if thread.recorder is not None:
+            raise OperatorNotAllowedInGraphError(
+                places.with_place(
+                    "Iterating over a dataset in Python is not possible while a function is traced; leave autograph on, or write get_next()"
+                )
+            )
         leaves = next(self._each)
         self._position += 1
         pack = self._pack
@@ -449,8 +461,14 @@ class Iterator:
             pack = self._pack = packing(self._dataset._stage.tree)
         return pack([EagerTensor(x) if isinstance(x, np.ndarray | np.generic) else Dataset(x) for x in leaves])
 
+    def __tf_traced_iter__(self) -> TracedIterator:
+        """How the function being traced goes on along the dataset, from where this iterator is when it runs."""
+        return TracedIterator("iterator", lambda: self._each, self._dataset._stage.elements)
+
     def get_next(self, name: str | None = None) -> Any:
         """The next element. OutOfRangeError at the end."""
+        if thread.recorder is not None:
+            return self.__tf_traced_iter__().next()
         try:
             return next(self)
         except StopIteration:

@@ -56,6 +56,16 @@ class _Tape:
         return _Tape(set(self.cells), set(self.active), list(self.records), {k: list(v) for k, v in self.reads.items()})
 
 
+def _without_effects(graph: Graph) -> Graph:
+    """A nested graph for running once more: what it prints and checks, it has printed and checked in the forward run."""
+    body = []
+    for node in graph.body:
+        if not (node.op.effect and not node.outs):
+            attrs = {k: _without_effects(a) if isinstance(a, Graph) else a for k, a in node.attrs.items()}
+            body.append(replace(node, op=OPS[node.op.again] if node.op.again else node.op, attrs=attrs))
+    return replace(graph, body=body)
+
+
 class Differentiator(Writer):
     """Follows a graph line by line with the records of its tapes, and writes the differentiated graph.
 
@@ -242,8 +252,7 @@ class Differentiator(Writer):
         parameter listed in `wanted`, zeros where there is none.
         """
         names = self.builder.names
-        copy = Copier(names).graph(graph)
-        copy.body = [n for n in copy.body if not (n.op.effect and not n.outs)]  # they have had their effect in the forward run
+        copy = _without_effects(Copier(names).graph(graph))
         out = replace(copy, name=names.fresh(f"d_{graph.name}"), params=list(copy.params), body=list(copy.body), results=[])
         at = Differentiator(out, names)
         seeds, grads = at.gradients(copy, wanted, given)
@@ -284,8 +293,8 @@ class Differentiator(Writer):
         return [i for i, hit in enumerate(hits) if hit]
 
     def copy(self, graph: Graph) -> Graph:
-        """A nested graph with values of its own, for a second node that does the same."""
-        return Copier(self.builder.names).graph(graph)
+        """A nested graph with values of its own, for a second node that does the same, but for the effects."""
+        return _without_effects(Copier(self.builder.names).graph(graph))
 
     def inline(self, graph: Graph, operands: Sequence[Symbol]) -> list[Symbol]:
         """The results of a nested graph on `operands`, its lines written here."""

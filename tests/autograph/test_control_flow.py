@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import optree
 import pytest
+from control_flow import PROGRAMS
 
 import tapejit as tf
-
-from control_flow import PROGRAMS
 
 
 def arrays(result):

@@ -1,0 +1,221 @@
+"""Datasets in traced functions: `for x in dataset` and `next(iterator)` when the compiled step runs, through declared callbacks.
+
+In: a dataset or iterator that a traced function goes along. Out: lines that begin a run through it, that have the next element ready (if there is
+one), and that take an element by its number. As taking one has no effect, a gradient may take it again:
+a run keeps its latest elements for that, up to `KEPT_BYTES`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tapejit.core import dtypes, places
+from tapejit.core.dtypes import DType
+from tapejit.core.errors import InternalError, InvalidArgumentError, OutOfRangeError
+from tapejit.core.types import Type
+from tapejit.data.elements import Elements, packing
+from tapejit.ir.op import Op, register
+from tapejit.record.recorder import recording
+
+KEPT_BYTES = 256 << 20
+_RUNS = 4  # runs of one source that are remembered: their elements may be wanted once more
+
+_sources: dict[str, _Source] = {}
+_numbers = itertools.count(1)
+
+
+class _Run:
+    """One way through a source: its iterator and the latest elements."""
+
+    def __init__(self, each: Iterator[Any]) -> None:
+        self.each = each
+        self.kept: OrderedDict[int, tuple[np.ndarray, ...]] = OrderedDict()
+        self.count = self.bytes = 0
+
+    def advance(self) -> int:
+        try:
+            leaves = tuple(np.asarray(x) for x in next(self.each))
+        except StopIteration:
+            return -1
+        self.kept[self.count] = leaves
+        self.bytes += sum(x.nbytes for x in leaves)
+        while self.bytes > KEPT_BYTES and len(self.kept) > 1:
+            self.bytes -= sum(x.nbytes for x in self.kept.popitem(last=False)[1])
+        self.count += 1
+        return self.count - 1
+
+    def element(self, number: int) -> tuple[np.ndarray, ...]:
+        """InvalidArgumentError if it is not kept any more."""
+        if number not in self.kept:
+            raise InvalidArgumentError(
+                f"element {number} of a dataset is needed once more for a gradient, but only the latest {KEPT_BYTES >> 20} MiB are kept; "
+                "open the tape within the loop over the dataset"
+            )
+        return self.kept[number]
+
+
+class _Source:
+    """What is gone along: `begin` gives the leaves of its elements from where a run begins."""
+
+    def __init__(self, begin: Callable[[], Iterator[Any]]) -> None:
+        self.begin = begin
+        self.lock = threading.Lock()
+        self.runs: OrderedDict[int, _Run] = OrderedDict()
+
+    def start(self) -> int:
+        with self.lock:
+            number = next(_numbers)
+            self.runs[number] = _Run(self.begin())
+            while len(self.runs) > _RUNS:
+                self.runs.popitem(last=False)
+            return number
+
+
+def _run(source: str, number: Any) -> _Run:
+    found = _sources[source].runs.get(int(number)) if source in _sources else None
+    if found is None:
+        raise InternalError(f"a run through {source} that is not remembered")
+    return found
+
+
+class _HostOp(Op):
+    """An op that calls Python, where the pipeline is."""
+
+    no_gradient = True
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        return iter(())
+
+
+class DatasetStart(_HostOp):
+    """Begin to go along `source`; the number of the run."""
+
+    name = "dataset_start"
+    effect = True
+
+    def infer(self, *, source: str) -> Type:
+        return Type(dtypes.int64)
+
+    def eager(self, *, source: str) -> Any:
+        return np.asarray(_sources[source].start(), np.int64)
+
+
+class DatasetMore(_HostOp):
+    """Whether a run has had elements: what stands for `dataset_advance` where a loop runs again for its gradient, by the count it had."""
+
+    name = "dataset_more"
+
+    def infer(self, run: Type, *, source: str) -> Type:
+        return Type(dtypes.bool_)
+
+    def eager(self, run: Any, *, source: str) -> Any:
+        return np.asarray(_run(source, run).count > 0)
+
+
+class DatasetAdvance(_HostOp):
+    """Have the next element of a run ready; False if there is none."""
+
+    name = "dataset_advance"
+    effect = True
+    again = "dataset_more"
+
+    def infer(self, run: Type, *, source: str) -> Type:
+        return Type(dtypes.bool_)
+
+    def eager(self, run: Any, *, source: str) -> Any:
+        with recording(None):
+            return np.asarray(_run(source, run).advance() >= 0)
+
+
+class DatasetNext(_HostOp):
+    """Have the next element of a run ready; its number. OutOfRangeError if there is none."""
+
+    name = "dataset_next"
+    effect = True
+
+    def infer(self, run: Type, *, source: str) -> Type:
+        return Type(dtypes.int64)
+
+    def eager(self, run: Any, *, source: str) -> Any:
+        with recording(None):
+            number = _run(source, run).advance()
+        if number < 0:
+            raise OutOfRangeError("End of sequence")
+        return np.asarray(number, np.int64)
+
+
+class DatasetSizes(_HostOp):
+    """The sizes of an element that its spec leaves open, `axes` being the (leaf, axis) of each."""
+
+    name = "dataset_sizes"
+
+    def infer(self, run: Type, number: Type, *, source: str, axes: tuple[tuple[int, int], ...]) -> Type:
+        return Type(dtypes.int64, (len(axes),))
+
+    def eager(self, run: Any, number: Any, *, source: str, axes: tuple[tuple[int, int], ...]) -> Any:
+        leaves = _run(source, run).element(int(number))
+        return np.array([leaves[k].shape[axis] for k, axis in axes], np.int64)
+
+
+class DatasetElement(_HostOp):
+    """The leaves of an element of a run, by its number."""
+
+    name = "dataset_element"
+    tuple_result = True
+
+    def infer(self, run: Type, number: Type, *, source: str, dtypes: tuple[DType, ...], shapes: tuple[Any, ...]) -> tuple[Type, ...]:
+        return tuple(Type(d, s) for d, s in zip(dtypes, shapes, strict=True))
+
+    def eager(self, run: Any, number: Any, *, source: str, dtypes: tuple[DType, ...], shapes: tuple[Any, ...]) -> tuple[Any, ...]:
+        leaves = _run(source, run).element(int(number))
+        for x, shape in zip(leaves, shapes, strict=True):
+            if x.shape != tuple(shape):
+                raise InvalidArgumentError(f"an element of a dataset has shape {list(x.shape)}, but its spec says {list(shape)}")
+        return leaves
+
+
+dataset_start, dataset_advance, dataset_more = register(DatasetStart()), register(DatasetAdvance()), register(DatasetMore())
+dataset_next, dataset_sizes, dataset_element = register(DatasetNext()), register(DatasetSizes()), register(DatasetElement())
+
+
+class TracedIterator:
+    """A dataset or iterator that the function being traced goes along: what `for` and `next` of converted functions ask of one."""
+
+    def __init__(self, name: str, begin: Callable[[], Iterator[Any]], elements: Elements) -> None:
+        if not elements.static:
+            raise NotImplementedError(
+                places.with_place(
+                    f"a traced function going along elements of unknown rank, or datasets of datasets ({elements.structure}); write "
+                    "ds.map(...) with functions that set shapes, or go along it eagerly"
+                )
+            )
+        self._elements = elements
+        self._source = f"{name}_{len(_sources) + 1}"
+        _sources[self._source] = _Source(begin)
+        self._run = dataset_start(source=self._source)
+
+    def advance(self) -> Any:
+        """Have the next element ready: whether there is one."""
+        return dataset_advance(self._run, source=self._source)
+
+    def element(self, number: Any) -> Any:
+        """The element of that number."""
+        specs = self._elements.leaves
+        axes = tuple((k, axis) for k, s in enumerate(specs) for axis, d in enumerate(s.shape) if d is None)
+        found = dataset_sizes(self._run, number, source=self._source, axes=axes) if axes else None
+        sizes = {a: found[i].as_dim("B") for i, a in enumerate(axes)}
+        shapes = tuple(tuple(sizes.get((k, axis), d) for axis, d in enumerate(s.shape)) for k, s in enumerate(specs))
+        leaves = dataset_element(
+            self._run, number, source=self._source, dtypes=tuple(s.dtype for s in specs), shapes=shapes
+        )  # fmt: skip
+        return packing(self._elements.tree)(list(leaves))
+
+    def next(self) -> Any:
+        """The next element. OutOfRangeError when the function runs and there is none."""
+        return self.element(dataset_next(self._run, source=self._source))
