@@ -347,6 +347,7 @@ def defined_in_the_loop(n):
     for i in tf.range(n):
         last = i * 2
         scratch = last + 1
+        del scratch
     return last
 
 
@@ -366,7 +367,7 @@ def attribute_in_a_loop(n, x):
 
     box = Box()
     box.value = x
-    for i in tf.range(n):
+    for _ in tf.range(n):
         box.value = box.value * 2.0
         if box.value > 10.0:
             box.value = box.value - 1.0
