@@ -12,6 +12,7 @@ from tapejit.ops import (  # noqa: F401
     elementwise,
     exponential,
     factorizations,
+    fft,
     fourier,
     gathering,
     indexing,

@@ -1,10 +1,13 @@
-"""Discrete Fourier transforms. NumPy computes them; a compiled step calls back through the host, as for all complex numbers.
+"""Discrete Fourier transforms: NumPy's in eager mode, in a compiled step those of `ops.fft`.
+
+A transform of an even number of real numbers is one of half as many complex numbers, and a step that takes them apart.
 
 Gradients are transposes without conjugation (see `ops.complex`): the matrix of the transform is symmetric, so `fft` is its own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,9 +20,28 @@ from tapejit.ir.op import Op, register
 from tapejit.ops.batching import along, leading
 from tapejit.ops.complex import complex_dtype
 from tapejit.ops.creation import iota
-from tapejit.ops.elementwise import cast, conjugate, equal, logical_or, ones_like, select
-from tapejit.ops.slicing import scalar_of
+from tapejit.ops.elementwise import cast, conjugate, equal, logical_or, ones_like, select, zeros_like
+from tapejit.ops.fft import fft_axis, fft_table, roots
+from tapejit.ops.joining import concat
+from tapejit.ops.parted import times
+from tapejit.ops.parts import Parts
+from tapejit.ops.shapes import reshape
+from tapejit.ops.slicing import axis_slice, reversed_along, scalar_of
 from tapejit.ops.tangents import multilinear
+
+
+def transformed(x: Parts, axes: tuple[int, ...], inverse: bool) -> Parts | None:
+    """The transform of parts along axes; None where a length is known only when the step runs, which NumPy computes."""
+    lengths = [x.dims[a] for a in axes]
+    if not all(isinstance(n, int) for n in lengths):
+        return None
+    if 0 in lengths:
+        return x
+    for k, (axis, n) in enumerate(zip(axes, lengths, strict=True), 1):
+        scale = 1 / math.prod(lengths) if inverse and k == len(axes) else 1.0  # type: ignore[arg-type]
+        table = fft_table(n=n, dtype=x.dtype.real_dtype)
+        x = Parts(pairs=fft_axis(x.pairs, table, axis=axis, inverse=inverse, scale=scale))
+    return x
 
 
 class FFT(Op):
@@ -45,6 +67,9 @@ class FFT(Op):
 
     def vjp(self, g: Any, z: Any, x: Any, **attrs: Any) -> tuple[Any, ...]:
         return (lambda: fft(g, **attrs),)
+
+    def parted(self, x: Parts, *, axes: tuple[int, ...], inverse: bool = False) -> Parts | None:
+        return transformed(x, axes, inverse)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, axes in (((5,), (0,)), ((2, 4), (1,)), ((3, 4), (0, 1)), ((2, 3, 2, 2), (1, 2, 3)), ((1,), (0,)), ((0, 2), (1,))):
@@ -74,6 +99,21 @@ class RealFFT(Op):
         n = x.dims[-1]
         return (lambda: irfft(conjugate(g) * _weights(z, n, inverse=True), size=n),)
 
+    def parted(self, x: Any) -> Parts | None:
+        n, last = x.dims[-1], len(x.dims) - 1
+        if not isinstance(n, int) or n % 2 or n == 0:
+            whole = transformed(Parts(x, zeros_like(x)), (last,), False)
+            return whole and whole.each(lambda v: axis_slice(v, last, 0, n // 2 + 1))
+        half = n // 2
+        z = transformed(Parts(pairs=reshape(x, shape=(*x.dims[:-1], half, 2))), (last,), False)
+        assert z is not None
+        z = z.each(lambda v: concat(v, axis_slice(v, last, 0, 1), axis=last))
+        y = z.each(lambda v: reversed_along(v, (last,)))
+        even = Parts(0.5 * (z.re + y.re), 0.5 * (z.im - y.im))
+        odd = Parts(0.5 * (z.im + y.im), 0.5 * (y.re - z.re))
+        turned = times(odd, Parts(pairs=roots(n=n, size=half + 1, dtype=x.dtype)))
+        return Parts(even.re + turned.re, even.im + turned.im)
+
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape in ((5,), (4,), (2, 6), (3, 1), (0, 4)):
             yield (draw(shape),), {}
@@ -100,6 +140,25 @@ class InverseRealFFT(Op):
 
     def vjp(self, g: Any, z: Any, x: Any, *, size: Dim) -> tuple[Any, ...]:
         return (lambda: conjugate(rfft(g)) * _weights(x, size, inverse=False),)
+
+    def parted(self, x: Parts, *, size: Dim) -> Any:
+        last, half = len(x.dims) - 1, size // 2
+        k = iota(size=x.dims[-1], dtype=dtypes.int64)
+        ends = logical_or(equal(k, 0), equal(2 * k, scalar_of(size, dtypes.int64)))  # their imaginary parts do not count
+        x = Parts(x.re, select(ends, zeros_like(x.im), x.im))
+        if not isinstance(size, int) or size % 2 or size == 0:
+            rest = x.each(lambda v: reversed_along(axis_slice(v, last, 1, size - half - 1), (last,)))
+            whole = Parts(concat(x.re, rest.re, axis=last), concat(x.im, -rest.im, axis=last))
+            z = transformed(whole, (last,), True)
+            return z and z.re
+        y = x.each(lambda v: reversed_along(axis_slice(v, last, 1, half), (last,)))
+        x = x.each(lambda v: axis_slice(v, last, 0, half))
+        even, odd = Parts(x.re + y.re, x.im - y.im), Parts(x.re - y.re, x.im + y.im)
+        w = Parts(pairs=roots(n=size, size=half, dtype=x.re.dtype))
+        turned = times(odd, Parts(w.re, -w.im))
+        z = transformed(Parts(0.5 * (even.re - turned.im), 0.5 * (even.im + turned.re)), (last,), True)
+        assert z is not None
+        return reshape(z.pairs, shape=(*z.dims[:-1], size))
 
     def samples(self, draw: Any) -> Iterator[Any]:
         for shape, size in (((3,), 5), ((3,), 4), ((2, 4), 6), ((3, 1), 1), ((0, 3), 4)):

@@ -112,6 +112,10 @@ class Planner:
             buffer = self.work.names.fresh(node.out.name)
             self.work.constants[buffer] = np.asarray(node.attrs["value"], node.attrs["dtype"].np)
             self.external(node.out.name, node.out.type, buffer, "constant")
+        elif _is_table(node):
+            buffer = self.work.names.fresh(node.out.name)
+            self.work.constants[buffer] = node.op.eager(**node.attrs)
+            self.external(node.out.name, node.out.type, buffer, "constant")
         elif node.op is structure.constant:
             self._scalar(node, expr.as_expr(node.attrs["value"], node.attrs["dtype"]))
         elif node.op is structure.dim:
@@ -474,6 +478,12 @@ class Planner:
             tuple(n.place for n in self.graph.walk()),
             any(isinstance(s, Repeat | HostCall) for s in steps) or sum(effort(k.body) for k in program.kernels()) > LONG,
         )
+
+
+def _is_table(node: Node) -> bool:
+    """Whether a line is one array whatever the arguments are, which no kernel computes: it is computed now."""
+    made = node.op.at is None and node.op.kernel is None and len(node.outs) == 1 and not node.op.effect
+    return made and not node.args and not any(node.graphs()) and node.op is not structure.dim and not _attr_names(node.attrs)
 
 
 def _dims_of(d: Definition) -> list[Dim]:
