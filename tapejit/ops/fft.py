@@ -242,6 +242,8 @@ class FFTAxis(Op):
     no_gradient = True
 
     def infer(self, x: Type, table: Type, *, axis: int, inverse: bool = False, scale: float = 1.0) -> Type:
+        if x.dtype not in (dtypes.float32, dtypes.float64) or table.dtype is not x.dtype:
+            raise TypeError(f"fft_axis takes float32 or float64 pairs and a table of their dtype, got {x} and {table}")
         return x
 
     def eager(self, x: Any, table: Any, *, axis: int, inverse: bool = False, scale: float = 1.0) -> Any:

@@ -32,13 +32,13 @@ from tapejit.ops.tangents import multilinear
 
 def transformed(x: Parts, axes: tuple[int, ...], inverse: bool) -> Parts | None:
     """The transform of parts along axes; None where a length is known only when the step runs, which NumPy computes."""
-    lengths = [x.dims[a] for a in axes]
-    if not all(isinstance(n, int) for n in lengths):
+    lengths = [n for a in axes if isinstance(n := x.dims[a], int)]
+    if len(lengths) < len(axes):
         return None
     if 0 in lengths:
         return x
     for k, (axis, n) in enumerate(zip(axes, lengths, strict=True), 1):
-        scale = 1 / math.prod(lengths) if inverse and k == len(axes) else 1.0  # type: ignore[arg-type]
+        scale = 1 / math.prod(lengths) if inverse and k == len(axes) else 1.0
         table = fft_table(n=n, dtype=x.dtype.real_dtype)
         x = Parts(pairs=fft_axis(x.pairs, table, axis=axis, inverse=inverse, scale=scale))
     return x
