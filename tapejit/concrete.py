@@ -493,6 +493,10 @@ class _CallOp(Op):
         """The lines of the call, what its operands are called there, and its results."""
         return self._graph.body, self._graph.params, self._graph.results
 
+    def replayed(self, recorder: Recorder, operands: list[Operand]) -> list[Operand]:
+        """The results of the call as lines of a function being traced."""
+        return inline(recorder, self._graph, [recorder.builder.literal(x) for x in operands], _no_cell, _no_cell, _no_cell)
+
     def _derived(self, present: tuple[int, ...]) -> tuple[ConcreteFunction, list[int]]:
         """The function (operands, kept values, output gradients) -> gradients of the operands that are connected."""
         graph, reached = backward(self._graph, present, self._kept)

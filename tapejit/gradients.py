@@ -146,6 +146,12 @@ class _Eager(Op):
         asked = [zeros_like(y) if d is None else conjugated(d) for d, y in zip(gs, zs, strict=True)]
         return tuple(d if d is None else conjugated(d) for d in self._call.gradients(asked))
 
+    closes_over = True  # the gradient function uses what it finds around it
+
+    def replayed(self, recorder: Any, operands: list[Any]) -> list[Any]:
+        """The results as lines of a function being traced; what was computed on the way to them has been written already."""
+        return [x.value for x in leaves_of(_traced(self._call))[0] if x is not None]
+
 
 def _recorded(call: _Call) -> Any:
     """The results as fresh tensors that every tape of the thread knows the call behind."""

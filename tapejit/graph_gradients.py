@@ -7,10 +7,11 @@ from typing import Any
 from tapejit import nest
 from tapejit.core import places, sizes
 from tapejit.ir.op import thread
+from tapejit.jacobians import one_hots
 from tapejit.ops.elementwise import zeros_like
 from tapejit.ops.operand import Tensor
 from tapejit.ops.shapes import reshape
-from tapejit.tape import UnconnectedGradients, one_hots, zeros_asked
+from tapejit.tape import UnconnectedGradients, zeros_asked
 from tapejit.tensor import convert_to_tensor
 from tapejit.traced_tape import looking_back
 from tapejit.variable import Variable

@@ -16,31 +16,26 @@ from typing import Any
 
 import optree
 
-from tapejit.core import dtypes, places, sizes
+from tapejit.core import places
 from tapejit.core.places import Place
 from tapejit.core.sizes import Dim
-from tapejit.core.types import Type
 from tapejit.explain import numerics
-from tapejit.explain.diary import Diary, Kept
+from tapejit.explain.diary import ASSIGNMENT, NUMPY_VALUE, Diary, Kept
 from tapejit.explain.gradients import RELEASED, Explanation, Source, explain, resolved
+from tapejit.function import Function
 from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir import structure
-from tapejit.ir.builder import number
 from tapejit.ir.op import Listener, Op, thread
-from tapejit.ops import control
-from tapejit.ops.batching import Ragged
-from tapejit.ops.broadcasting import broadcast_like
-from tapejit.ops.creation import iota
-from tapejit.ops.elementwise import cast, equal, full, ones_like, zeros_like
-from tapejit.ops.joining import stack
+from tapejit.jacobians import rows_of
+from tapejit.ops.elementwise import full, ones_like, zeros_like
 from tapejit.ops.shapes import reshape, transpose
 from tapejit.record.recorder import SymbolicTensor
 from tapejit.record.source import assigned_at, name_at
 from tapejit.record.sweep import Record, sweep
-from tapejit.tensor import GraphTensor, Tensor, convert_to_tensor
+from tapejit.recorded import DECISION, function_of, names_of, names_on
+from tapejit.tensor import EagerTensor, Tensor, convert_to_tensor
 from tapejit.traced_tape import TracedTape
 from tapejit.variable import Variable
-from tapejit.vectorized import Assigns, over_slices
 
 _log = logging.getLogger("tapejit")
 _UNROLLED = 16  # a traced jacobian of more elements is a loop
@@ -81,6 +76,7 @@ class GradientTape(Listener):
         self._diary, self._kept = Diary(), Kept()  # for `explain`: while it records, and once the record is gone
         self._missed: tuple[int, list[Any], list[Any]] = (0, [], [])  # the latest sources without gradient, and their targets
         _tapes.add(self)
+        self._values: dict[int, tuple[Variable, Any]] = {}  # by id, values read while active, of watched variables or not
         self._name = ""
         if thread.recorder is not None:
             frame = places.user_frame(2)
@@ -149,6 +145,10 @@ class GradientTape(Listener):
         if id(value) in self._active:
             self._diary.assignment(len(self._records), variable, value)
 
+    def decided(self, tensor: Any, value: Any) -> None:
+        """Called when a tensor's value becomes Python's while the tape is active."""
+        self._diary.passed(len(self._records), DECISION, (tensor,), {"value": value}, (), "", places.position(3))
+
     def follows(self, inputs: list[Any]) -> bool:
         """Whether an op of these operands would be recorded."""
         return any(id(x) in self._active for x in inputs)
@@ -158,6 +158,8 @@ class GradientTape(Listener):
         if value is None and self._traced is None:
             return  # an eager tape around a function being traced sees the call, not what is in it
         key = id(variable)
+        if value is not None:
+            self._values[id(value)] = variable, value
         if key not in self._watched_variables:
             if not (self._watch_accessed and variable._trainable):
                 if value is not None:
@@ -224,7 +226,7 @@ class GradientTape(Listener):
         """Forget the record and what was watched; tensors have to be watched again."""
         if not self._recording:
             raise ValueError(places.with_place("Tape is not recording."))
-        self._records, self._active, self._reads, self._watched_variables = [], {}, {}, {}
+        self._records, self._active, self._reads, self._values, self._watched_variables = [], {}, {}, {}, {}
         self._diary = Diary()
         if self._traced is not None and thread.recorder is not None:
             self._stop()
@@ -250,7 +252,7 @@ class GradientTape(Listener):
         self._use("gradients")
         targets, listed = self._checked(target, "target"), self._checked(sources, "sources")
         self._leave("gradient")
-        found = self._find(targets, self._seeds(targets, output_gradients), listed)
+        found = self.find(targets, self._seeds(targets, output_gradients), listed)
         self._keep(targets, listed, found)
         if zero:
             found = [zeros_like(_value(s)) if g is None else g for g, s in zip(found, listed, strict=True)]
@@ -281,7 +283,7 @@ class GradientTape(Listener):
         (head,) = self._checked_single(target, "jacobian")
         listed = self._checked(sources, "sources")
         self._leave("jacobian")
-        rows = self._rows(head, listed, head.dims, experimental_use_pfor)
+        rows = rows_of(self, head, listed, head.dims, experimental_use_pfor)
         shapes = [(*head.dims, *s.dims) for s in listed]
         found = [None if r is None else reshape(r, shape=shape) for r, shape in zip(rows, shapes, strict=True)]
         if zero:
@@ -322,51 +324,13 @@ class GradientTape(Listener):
             )
         self._leave("batch_jacobian")
         inner, shape = head.dims[1:], (*head.dims, *s.dims[1:])
-        (rows,) = self._rows(head, [s], inner, experimental_use_pfor)
+        (rows,) = rows_of(self, head, [s], inner, experimental_use_pfor)
         if rows is None:
             out = _zeros(shape, s)
         else:  # [elements of a slice, batch, ...] -> [batch, elements of a slice, ...]
             out = reshape(transpose(rows, perm=(1, 0, *range(2, len(rows.dims)))), shape=shape)
         self._release()
         return out
-
-    def _rows(self, head: Any, sources: list[Any], dims: tuple[Dim, ...], at_once: bool) -> list[Any]:
-        """The gradients of the elements along `dims`, the last axes of `head`: [elements, *source.dims] for each source, None where unconnected.
-
-        What stands at the same place along the other axes counts together. One sweep for all elements, or else one after the other.
-        """
-        count = sizes.product(dims)
-        eager = thread.recorder is None
-        connected: list[bool] = []
-
-        def row(seed: Any) -> list[Any]:
-            found = (self._swept if eager else self._find)([head], [seed], sources)
-            connected[:] = [g is not None for g in found]
-            return [_dense(g) for g in found if g is not None]
-
-        if at_once and count != 0 and (eager or not isinstance(head, Variable)):
-            try:
-                made = iter(over_slices(row, [one_hots(head, dims)], count, "element"))
-                return [next(made) if hit else None for hit in connected]
-            except (Assigns, Ragged):
-                pass
-        if isinstance(count, int) and (eager or isinstance(head, Variable) or count <= _UNROLLED):
-            rows = [self._find([head], [_one_hot(k, head, dims)], sources) for k in range(count)]
-            if not rows:
-                hits = self._find([head], [None], sources)
-                return [None if hit is None else _zeros((0, *s.dims), s) for hit, s in zip(hits, sources, strict=True)]
-            columns = [[row[k] for row in rows] for k in range(len(sources))]
-            filled = [[zeros_like(_value(s)) if p is None else _dense(p) for p in parts] for parts, s in zip(columns, sources, strict=True)]
-            return [None if all(p is None for p in parts) else stack(*f, axis=0) for parts, f in zip(columns, filled, strict=True)]
-        recorder = thread.recorder
-        start = GraphTensor(recorder.builder.literal(number(0, dtypes.int64)), recorder)
-        with recorder.nested("element") as inside:
-            k = GraphTensor(inside.builder.parameter("k", Type(dtypes.int64)), inside)
-            results = [k + 1, *row(_one_hot(k, head, dims))]
-            inside.graph.results = [inside.builder.literal(inside.operand(r)) for r in results]
-        _, *stacked = control.scan(start, body=inside.graph, carried=1, scanned=0, length=count)
-        made = iter(stacked)
-        return [next(made) if hit else None for hit in connected]
 
     # --------------------------------------------------------------------------------- explanations
     def explain(self, target: Any, source: Any) -> Any:
@@ -430,6 +394,42 @@ class GradientTape(Listener):
         else:
             self._kept.answered(targets, sources)
 
+    # ----------------------------------------------------------------------------------- the record
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all arrays that the tape keeps alive: operands and results of what it recorded, and values of variables it saw read."""
+        held = [x for r in self._records for x in (*r.inputs, *r.outputs)] + list(self._active.values())
+        arrays = (x.numpy_view() for x in held if isinstance(x, EagerTensor))
+        return sum({id(a): a.nbytes for a in (a if a.base is None else a.base for a in arrays)}.values())
+
+    def to_function(self, target: Any, sources: Any, inputs: Any = None, name: str | None = None) -> Function:
+        """What this tape recorded as a compiled function of `inputs` that returns the target and its gradient: `(target, gradients)`, in the
+        structures of `target` and `sources`.
+
+        `inputs` are tensors used while the tape was active, watched or not, or variables, given anew in every call (by default the tensors
+        watched). Other variables of floating-point dtype are read when the function is called; all else keeps its value: other tensors,
+        random numbers, and what Python decided by, which is checked. What was computed from an input before the tape was active is such
+        another tensor. The text of the function (`show()`) has the lines that ran, with their names and places. Calls take the shapes and
+        dtypes recorded. The tape stays as it is. ValueError for an input that is not on the record, for a variable that changed between
+        two reads, and once the record is gone (a gradient was taken and the tape is not persistent).
+        """
+        if thread.recorder is not None:
+            raise RuntimeError(places.with_place("tape.to_function is for tapes outside traced functions, which are compiled as they are"))
+        if self._used and not self._persistent:
+            raise ValueError(
+                places.with_place("the record of this tape is gone with its gradient; call to_function before, or write persistent=True")
+            )
+        self._checked(target, "target"), self._checked(sources, "sources")
+        noted = self._diary.among(self._records)
+        lines = [Record(n.op, tuple(n.inputs), n.attrs, n.outputs, n.at) for n in noted if n.op not in (NUMPY_VALUE, ASSIGNMENT)]
+        made = {id(o) for r in self._records for o in r.outputs}
+        watched = [x for k, x in self._active.items() if k not in made and k not in self._values]
+        listed = watched if inputs is None else self._checked(inputs, "inputs")
+        names = names_of([*listed, self], places.user_frame(2)) | names_on(self._records)
+        again = GradientTape(watch_accessed_variables=False)
+        again._name = names.get(id(self), "tape")
+        return function_of(lines, self._values, watched, target, sources, listed, names, name, again)
+
     # ------------------------------------------------------------------------------ what they share
     def _use(self, what: str) -> None:
         if self._used and not self._persistent:
@@ -452,7 +452,7 @@ class GradientTape(Listener):
 
     def _release(self) -> None:
         if not self._persistent:
-            self._records, self._active, self._reads = [], {}, {}
+            self._records, self._active, self._reads, self._values = [], {}, {}, {}
             self._diary = Diary()
 
     def _checked(self, structure_: Any, what: str) -> list[Any]:
@@ -507,7 +507,7 @@ class GradientTape(Listener):
             seeds.append(g)
         return seeds
 
-    def _find(self, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
+    def find(self, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
         """Gradients with respect to a list of sources; None where unconnected."""
         recorder = thread.recorder
         if recorder is not None:
@@ -516,9 +516,9 @@ class GradientTape(Listener):
                     places.with_place("this tape recorded nothing of the function being traced: enter it inside the function")
                 )
             return self._traced.gradient(recorder, targets, seeds, sources)
-        return self._swept(targets, seeds, sources)
+        return self.swept(targets, seeds, sources)
 
-    def _swept(self, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
+    def swept(self, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
         """The sweep over what this tape recorded eagerly, carried out by whoever carries out ops now."""
         # a variable as a target or source stands for every value it had when it was read on this tape
         expanded: list[Any] = []
@@ -581,21 +581,6 @@ def _dense(g: Any) -> Any:
 
 def _zeros(shape: tuple[Dim, ...], like: Any) -> Any:
     return full(shape=shape, value=0, dtype=like.dtype)
-
-
-def _one_hot(k: Any, target: Any, dims: tuple[Dim, ...]) -> Any:
-    """The output gradient that picks element `k` of the last axes `dims`, along all others; `k` a number or a tensor."""
-    index = iota(size=sizes.product(dims), dtype=dtypes.int64)
-    row = reshape(cast(equal(index, k), dtype=target.dtype), shape=dims)
-    return broadcast_like(row, target.dims)
-
-
-def one_hots(target: Any, dims: tuple[Dim, ...]) -> Any:
-    """Those of all elements along `dims`: [elements, *target.dims]."""
-    count = sizes.product(dims)
-    index = iota(size=count, dtype=dtypes.int64)
-    rows = cast(equal(reshape(index, shape=(count, 1)), index), dtype=target.dtype)
-    return broadcast_like(reshape(rows, shape=(count, *(1,) * (len(target.dims) - len(dims)), *dims)), (count, *target.dims))
 
 
 def zeros_asked(unconnected_gradients: Any) -> bool:

@@ -105,11 +105,11 @@ class EagerTensor(Tensor):
 
     def known_dim(self) -> Dim | None:
         """This integer scalar as a dim."""
-        return int(self._array)
+        return _decided(self, int(self._array))
 
     def as_dim(self, base: str = "N") -> Dim:
         """This integer scalar as a dim."""
-        return int(self._array)
+        return _decided(self, int(self._array))
 
     # ------------------------------------------------------------------------------ TensorFlow's
     @property
@@ -168,7 +168,7 @@ class EagerTensor(Tensor):
         return float(self._scalar("float"))
 
     def __int__(self) -> int:
-        return int(self._scalar("int"))
+        return _decided(self, int(self._scalar("int")))
 
     def __complex__(self) -> complex:
         return complex(self._scalar("complex"))
@@ -178,7 +178,7 @@ class EagerTensor(Tensor):
             raise TypeError(
                 places.with_place(f"only integer tensors can be used as an index, got {self.dtype.name}; write tf.cast(i, tf.int32)")
             )
-        return int(self._scalar("index"))
+        return _decided(self, int(self._scalar("index")))
 
     def __bool__(self) -> bool:
         if self._array.size != 1:
@@ -187,7 +187,7 @@ class EagerTensor(Tensor):
                     f"The truth value of a tensor with shape {self.shape} is ambiguous; write tf.reduce_any(x) or tf.reduce_all(x)"
                 )
             )
-        return bool(self._array)
+        return _decided(self, bool(self._array))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError(
@@ -245,6 +245,13 @@ def _taken(value: Any, tensor: EagerTensor) -> EagerTensor:
 
 def _shown(array: Any, how: Any) -> str:
     return str(array[()]) if array.ndim == 0 else how(np.asarray(array))
+
+
+def _decided(tensor: Any, value: Any) -> Any:
+    """`value`, which a tensor has become for Python to decide by."""
+    for tape in thread.tapes:
+        tape.decided(tensor, value)
+    return value
 
 
 class Reference:

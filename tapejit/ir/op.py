@@ -170,6 +170,9 @@ class Listener:
     def assigned(self, variable: Any, value: Any) -> None:
         """A variable was given the value of the tensor `value`."""
 
+    def decided(self, tensor: Any, value: Any) -> None:
+        """The bool or int `value` of a tensor became Python's: a branch, a bound or an index, which is part of the program now."""
+
 
 def default_carrier(carry_out: Callable[[Op, tuple[Any, ...], dict[str, Any]], Any]) -> None:
     """Set, for all threads, who carries out an op none of whose operands is a tensor (the eager executor)."""

@@ -78,6 +78,7 @@ class Recorder:
             self._const_values: dict[str, Value] = {}
             self._written: dict[int, Value] = {}
             self._size_count = 0
+            self._aliases: dict[int, Value] = {}
             self.keep: list[Any] = []  # objects whose identity is a key must live as long as the recorder
 
     def creating(self, variable: Any, name: str | None = None) -> None:
@@ -94,7 +95,7 @@ class Recorder:
         place = place_of(frame.f_code, frame.f_lasti) if frame is not None else None
         args = self.operands(op, operands)
         try:
-            outs = self._named(op, args, attrs, frame, place)
+            outs = self.named_lines(op, args, attrs, frame, place)
         except (ValueError, TypeError) as e:
             if place is not None and "\n  at " not in str(e):
                 raise type(e)(f"{e}\n{place.quote()}") from None
@@ -106,7 +107,8 @@ class Recorder:
         multiple = len(tensors) > 1 or getattr(op, "tuple_result", False)
         return tensors if multiple else tensors[0]
 
-    def _named(self, op: Op, args: tuple[Operand, ...], attrs: dict[str, Any], frame: Any, place: Place | None) -> tuple[Value, ...]:
+    def named_lines(self, op: Op, args: tuple[Operand, ...], attrs: dict[str, Any], frame: Any, place: Place | None) -> tuple[Value, ...]:
+        """Write a line, its results named as the source names what is computed at the instruction where `frame` is."""
         name = name_at(frame.f_code, frame.f_lasti) if frame is not None else None
         if name is None or not name.base:
             self._last = None
@@ -162,7 +164,8 @@ class Recorder:
                 raise InaccessibleTensorError(places.with_place(x._out_of_scope()))
             return x.value
         if hasattr(x, "enter_graph"):
-            return x.enter_graph(self)
+            known = self.alias(x)
+            return x.enter_graph(self) if known is None else known
         if isinstance(x, Literal | Value):
             return x
         if hasattr(x, "to_tensor"):
@@ -172,6 +175,15 @@ class Recorder:
         if array.ndim == 0 and dtype.kind != "c":
             return number(array, dtype)
         return self.constant(array, x)
+
+    def stands_for(self, x: Any, value: Value) -> None:
+        """From here on the tensor `x` from outside is `value`: a recording is written again with other operands."""
+        self.root._aliases[id(x)] = value
+        self.root.keep.append(x)
+
+    def alias(self, x: Any) -> Value | None:
+        """What stands for a tensor from outside, where that was said."""
+        return self.root._aliases.get(id(x)) if self.root._aliases else None
 
     def constant(self, array: np.ndarray, source: Any = None) -> Value:
         """A value for an array: written out where it is small, otherwise held by reference (a snapshot of a user's ndarray)."""
