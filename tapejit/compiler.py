@@ -16,7 +16,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,10 +77,12 @@ class Timing:
     shared: bool = False
 
 
-def compile(graph: Graph, timing: Timing | None = None, checks: bool = False) -> Compiled:
-    """The native step of a traced graph; with `checks` it fails at the first line that gives NaN or an infinity."""
+def compile(graph: Graph, timing: Timing | None = None, checks: bool = False, likely: Mapping[str, int] | None = None) -> Compiled:
+    """The native step of a traced graph; with `checks` it fails at the first line that gives NaN or an infinity.
+
+    `likely` are values that its open sizes are likely to have."""
     timing = timing if timing is not None else Timing()
-    target = host.target()
+    target = replace(host.target(), likely=tuple(sorted((likely or {}).items())))
     files = sorted({n.place.file for n in graph.walk() if n.place is not None})  # the text has their last names only
     key = cache.key("step", __version__, cache.sources(), target, printer.text(graph), files, checks)
     store = cache.default()

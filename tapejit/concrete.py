@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 import optree
 
+from tapejit import stages
 from tapejit.core import places
 from tapejit.core.errors import InternalError, InvalidArgumentError
 from tapejit.core.sizes import Dim
@@ -176,6 +177,13 @@ class ConcreteFunction:
         """What tracing and, as far as it has been done, compiling took."""
         t = self.timing
         return self.trace_seconds + (t.passes + t.schedule + t.codegen + t.compile + t.load if t is not None else 0.0)
+
+    def show(self, stage: str = "traced") -> stages.Listing:
+        """The trace as text, at one of `stages.STAGES`: up to "optimized" its own, from "kernels" on the step that runs, if that is
+        one with open sizes, which it shares with other traces."""
+        if self._program is None or stage in ("traced", "differentiated", "optimized"):
+            return stages.show(self.traced, stage)
+        return stages.show(self._program[0].graph, stage, self._program[0].likely)
 
     # -------------------------------------------------------------------------------------- calling
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

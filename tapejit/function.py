@@ -222,7 +222,7 @@ class Function:
 
     def show(self, stage: str = "traced") -> Any:
         """The latest trace as text: "traced", "differentiated", "optimized", "kernels", "source" or "llvm"."""
-        return stages.show(self.latest().traced, stage)
+        return self.latest().show(stage)
 
     def graph(self, stage: str = "traced") -> Graph:
         """The latest trace as a graph: "traced", "differentiated" or "optimized"."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +24,26 @@ if TYPE_CHECKING:
     from tapejit import compiler
 
 _log = logging.getLogger("tapejit")
+REACH = 8  # how many times larger than the sizes it was made for may be those that a program serves
 _NEAR = 16  # how many programs a new trace is compared with
 
 
 @dataclass(eq=False)
 class Program:
-    """A compiled graph. `general` if sizes of it are open."""
+    """A compiled graph. `general` if sizes of it are open, which are then `likely` to be these: its loops are cut up for such sizes."""
 
     graph: Graph
     compiled: compiler.Compiled
     outline: Outline
     general: General | None = None
+    likely: Mapping[str, int] = field(default_factory=dict)
+
+    def sizes_of(self, other: Outline) -> dict[str, int] | None:
+        """The values of the open sizes with which it is the program for a graph; None if it is not."""
+        if self.general is None:
+            return {} if self.outline == other else None
+        env = self.general.sizes_of(other)
+        return env if env is not None and all(n <= REACH * self.likely[name] for name, n in env.items()) else None
 
 
 @dataclass(eq=False)
@@ -58,14 +68,14 @@ class Programs:
             self.held = [ref for ref in self.held if ref() is not None]
             near = [p for ref in reversed(self.held[-_NEAR:]) if (p := ref()) is not None]
         for p in near:
-            env = p.general.sizes_of(mine) if p.general is not None else {} if p.outline == mine else None
+            env = p.sizes_of(mine)
             if env is not None:
                 timing.shared = True
                 return p, env
         made = self._opened(near, graph, mine, timing, checks) or Program(graph, compiler.compile(graph, timing, checks), mine)
         with self.lock:
             self.held.append(weakref.ref(made))
-        return made, {} if made.general is None else made.general.sizes_of(mine) or {}
+        return made, made.sizes_of(mine) or {}
 
     def _opened(self, near: list[Program], graph: Graph, mine: Outline, timing: compiler.Timing, checks: bool) -> Program | None:
         """A program with open sizes that serves a graph and an earlier one; None if they differ in more than sizes."""
@@ -75,8 +85,10 @@ class Programs:
             general = generalise(p.graph, p.outline, graph, mine) if p.general is None else None
             if general is None:
                 continue
+            one, two = general.sizes_of(p.outline) or {}, general.sizes_of(mine) or {}
+            likely = {name: max(n, one.get(name, 0)) for name, n in two.items()}
             try:
-                return Program(general.graph, compiler.compile(general.graph, timing, checks), mine, general)
+                return Program(general.graph, compiler.compile(general.graph, timing, checks, likely), mine, general, likely)
             except (InternalError, NotImplementedError, ValueError, TypeError) as e:
                 _log.debug("%s is compiled for its exact sizes: %s", p.graph.name, e)
         return None

@@ -6,6 +6,8 @@ In: a traced graph and the name of a stage. Out: the graph there, or a `Listing`
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 
 from tapejit.ir.graph import Graph
 
@@ -41,8 +43,10 @@ def graph(traced: Graph, stage: str = "traced") -> Graph:
     raise ValueError(f"there is no graph at stage {stage!r}; write one of 'traced', 'differentiated', 'optimized'")
 
 
-def show(traced: Graph, stage: str = "traced") -> Listing:
-    """The text of a graph at any of `STAGES`: tensor IR, loop nests, Numba source, optimised LLVM IR. ValueError for another stage."""
+def show(traced: Graph, stage: str = "traced", likely: Mapping[str, int] | None = None) -> Listing:
+    """The text of a graph at any of `STAGES`: tensor IR, loop nests, Numba source, optimised LLVM IR. ValueError for another stage.
+
+    `likely` are values that its open sizes are likely to have."""
     from tapejit.ir import printer
 
     if stage not in STAGES:
@@ -54,7 +58,7 @@ def show(traced: Graph, stage: str = "traced") -> Listing:
     from tapejit.runtime import compile, host
     from tapejit.schedule.plan import plan
 
-    target = host.target()
+    target = replace(host.target(), likely=tuple(sorted((likely or {}).items())))
     planned = plan(graph(traced, "optimized"), target)
     if stage == "kernels":
         return Listing(loops_printer.program(planned.program))

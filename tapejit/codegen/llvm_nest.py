@@ -426,7 +426,10 @@ class NestPrinter(Scalars):
             lanes = self.target.vector_bits // 32
             counts = [n for n in (4, 2) if not isinstance(s.extent, int) or s.extent % (n * lanes) == 0 or s.extent >= 8 * n * lanes]
             out += [f'!{{!"llvm.loop.interleave.count", i32 {n}}}' for n in counts[:1]]
-        if s.kind == "vector" and isinstance(s.extent, int) and s.extent >= SHORTEST_VECTOR:
+        if any(isinstance(inner, For) and _becomes_vectors(inner) and _gathers(inner) for inner in s.body):
+            # what is left of the inner loop may be a few gathers; some thirty copies of these take the code generator seconds
+            out.append('!{!"llvm.loop.unroll.disable"}')
+        elif _becomes_vectors(s):
             # else LLVM unrolls it whole before it comes to vectors, and makes vectors of the loop around, with gathers
             out += ['!{!"llvm.loop.unroll.disable"}', '!{!"llvm.loop.vectorize.followup_vectorized", !{!"llvm.loop.mustprogress"}}']
         return out
@@ -456,6 +459,21 @@ class NestPrinter(Scalars):
         loop = f", !llvm.loop {self.module.node('distinct !{!self, ' + ', '.join(notes) + '}')}" if notes else ""
         out.jump(head, loop)
         out.label(end)
+
+
+def _becomes_vectors(s: For) -> bool:
+    """Whether LLVM is to make vectors of a loop, which it must not unroll whole."""
+    return s.kind == "vector" and isinstance(s.extent, int) and s.extent >= SHORTEST_VECTOR
+
+
+def _gathers(s: For) -> bool:
+    """Whether a loop reads a buffer along an axis that is not its last."""
+
+    def moves(i: Expr) -> bool:
+        return any(isinstance(x, Var) and x.name == s.index for x in expr.walk(i))
+
+    loads = (x for e in expressions(s.body) for x in expr.walk(e) if isinstance(x, Load) and x.index)
+    return any(not moves(x.index[-1]) and any(map(moves, x.index[:-1])) for x in loads)
 
 
 def _mangled(vector: str) -> str:

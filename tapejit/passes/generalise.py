@@ -19,6 +19,8 @@ from tapejit.ir.builder import Builder
 from tapejit.ir.graph import Graph, Literal, Node, Operand, Value
 from tapejit.ir.names import Names
 
+NEAR = 2  # `B - 1` is likelier than a quotient that is the same in both cases, `B - 5` is not
+
 
 class Unlike(Exception):
     """The traces differ in more than sizes."""
@@ -196,22 +198,27 @@ def _numbers(mine: Outline, other: Outline, names: Names) -> list[Any]:
 
 
 def _expressed(a: int, b: int, atoms: list[tuple[Dim, int, int]]) -> Dim:
-    """The simplest expression that is `a` in the one case and `b` in the other: multiples and products of sizes before sums and quotients."""
+    """The simplest expression that is `a` in the one case and `b` in the other: multiples and products of sizes, then sums and quotients."""
     products = [*atoms]
     for depth in range(2):
         products += [(d * e, x * p, y * q) for d, x, y in products[len(atoms) * depth :] for e, p, q in atoms]
     for d, x, y in products:
         if x and y and a % x == 0 and b % y == 0 and a // x == b // y:
             return a // x * d
-    for d, x, y in products:
-        if x != y and (a - b) % (x - y) == 0:
-            factor = (a - b) // (x - y)
-            return factor * d + (a - factor * x)
-    for d, x, y in atoms:
-        for divisor in range(2, 65):
-            for add in (0, divisor - 1):
-                if ((x + add) // divisor, (y + add) // divisor) == (a, b):
-                    return (d + add) // divisor
+    sums = [(d, factor, a - factor * x) for d, x, y in products if x != y and (a - b) % (x - y) == 0 and (factor := (a - b) // (x - y))]
+    sums.sort(key=lambda s: abs(s[2]))
+    quotients = [
+        (d + add) // divisor
+        for divisor in range(2, 65)
+        for d, x, y in atoms
+        for add in (0, divisor - 1)
+        if ((x + add) // divisor, (y + add) // divisor) == (a, b)
+    ]
+    if sums and (abs(sums[0][2]) <= NEAR or not quotients):
+        d, factor, rest = sums[0]
+        return factor * d + rest
+    if quotients:
+        return quotients[0]
     raise Unlike
 
 

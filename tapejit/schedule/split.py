@@ -50,7 +50,7 @@ def _cut(fuser: Fuser, tree: Tree, target: Target) -> list[Unit]:
     """A tree as trees that run one after the other: each loop worth it alone, what stands between such loops together."""
     first = tree.body[0]
     if isinstance(first, Loop) and first.over_parts:  # tiles, which are independent
-        tree.parallel = first if _typical(_work(tree, first)) >= WORK else None
+        tree.parallel = first if _typical(_work(tree, first), target) >= WORK else None
         return [tree]
     blocks = {id(item): _blocks(tree, item, target) for item in tree.body if isinstance(item, Loop)}
     if not any(blocks.values()):
@@ -90,7 +90,8 @@ def _cut(fuser: Fuser, tree: Tree, target: Target) -> list[Unit]:
 def _blocks(tree: Tree, loop: Loop, target: Target) -> int:
     """Into how many blocks to cut a loop at the top of a tree; 0 if it is to stay on one thread."""
     work = _work(tree, loop)
-    if sizes.is_known([work]) and sizes.evaluate(work, {}) < WORK:
+    expected = target.expected(work)
+    if expected is not None and expected < WORK:
         return 0
     partial: Dim = 0
     for leaf in leaves(loop):
@@ -102,7 +103,7 @@ def _blocks(tree: Tree, loop: Loop, target: Target) -> int:
     for count in (BLOCKS_PER_THREAD * target.threads, target.threads):
         if isinstance(loop.extent, int):
             count = min(count, loop.extent)
-        if 4 * count * _typical(partial) <= _typical(work):
+        if 4 * count * _typical(partial, target) <= _typical(work, target):
             return count if count > 1 else 0
     return 0
 
@@ -114,8 +115,8 @@ def _work(tree: Tree, loop: Loop) -> Dim:
     return work
 
 
-def _typical(d: Dim) -> int:
-    return sizes.evaluate(d, dict.fromkeys(sizes.names(d), TYPICAL))
+def _typical(d: Dim, target: Target) -> int:
+    return sizes.evaluate(d, dict.fromkeys(sizes.names(d), TYPICAL) | dict(target.likely))
 
 
 def _alone(tree: Tree, loop: Loop) -> Tree:

@@ -41,12 +41,13 @@ def panel_rows(p: Product, target: Target) -> int:
     """
     rows = p.row[1]
     work = sizes.product([rows, p.column[1], p.depth[1]])
-    if target.threads == 1 or p.batch or (sizes.is_known([work]) and sizes.evaluate(work, {}) < PRODUCT):
+    if target.threads == 1 or p.batch or _small(work, target):
+        return 0
+    expected = target.expected(rows)
+    if expected is not None and expected <= PANEL // 2:
         return 0
     if not isinstance(rows, int):
         return PANEL
-    if rows <= PANEL // 2:
-        return 0
     count = target.threads * max(1, round(rows / (target.threads * PANEL)))
     return -(-rows // count)
 
@@ -54,7 +55,13 @@ def panel_rows(p: Product, target: Target) -> int:
 def shares_batch(p: Product, target: Target) -> bool:
     """Whether threads share the outermost batch axis of a product."""
     work = sizes.product([*(e for _, e in p.batch), p.row[1], p.column[1], p.depth[1]])
-    return bool(p.batch) and target.threads > 1 and not (sizes.is_known([work]) and sizes.evaluate(work, {}) < PRODUCT)
+    return bool(p.batch) and target.threads > 1 and not _small(work, target)
+
+
+def _small(work: Dim, target: Target) -> bool:
+    """Whether a product is likely not worth a second thread."""
+    expected = target.expected(work)
+    return expected is not None and expected < PRODUCT
 
 
 def effort(body: tuple[Stmt, ...]) -> int:

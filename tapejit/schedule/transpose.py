@@ -31,7 +31,8 @@ def turned_axes(d: Definition) -> tuple[int, int] | None:
         return None
     axes = d.index.index(read), d.index.index(write)
     known = [n for n in (d.type.shape[a] for a in axes) if isinstance(n, int)]
-    short = any(n < TILE for n in known) or (len(known) == 2 and known[0] * known[1] < LEAST)
+    total = d.type.size
+    short = any(n < TILE for n in known) or (isinstance(total, int) and total < LEAST)
     return None if short else axes
 
 

@@ -156,3 +156,21 @@ def test_a_program_goes_with_the_last_trace_that_uses_it():
     gc.collect()
     assert shared() is None
     agree(f(tf.ones([3])), 2 * np.ones(3))
+
+
+def test_sizes_far_beyond_those_of_a_program_get_one_whose_loops_are_cut_up_for_them():
+    f = tf.function(lambda x: tf.reduce_sum(tf.tanh(x), 1), on_retrace="ignore")
+    for n in (4, 6, 40, 4000, 5000):
+        x = normal(n, 3)
+        agree(f(x), f.python_function(x))
+    assert programs(f) == (3, [0, 1, 1, 2, 2])
+    small, large = (c.program()[0].likely for c in (f.concrete_functions()[1], f.concrete_functions()[3]))
+    assert (small, large) == ({"B": 6}, {"B": 4000})
+
+
+def test_show_tells_the_trace_and_the_program_that_runs():
+    f = tf.function(lambda x: tf.tanh(x) + 1.0, on_retrace="ignore")
+    f(normal(4)), f(normal(6))
+    assert "x: f32[6]" in f.show("traced")
+    assert "x: f32[6]" in f.show("optimized")
+    assert "x: f32[B]" in f.show("kernels")
