@@ -68,7 +68,7 @@ class Variable(Operand):
             if isinstance(initial_value, GraphTensor):
                 initial_value = initial_value.recorder.root.evaluate(initial_value)
             tensor = convert_to_tensor(initial_value) if hasattr(initial_value, "dims") else convert_to_tensor(initial_value, dtype)
-        array = np.array(tensor.numpy_view())
+        array = np.array(tensor.numpy_view(), order="C")
         wanted = tensor.dtype if dtype is None else dtypes.as_dtype(dtype)
         self._value = EagerTensor(array if wanted is tensor.dtype else array.astype(wanted.np))
         self._dtype = wanted
@@ -208,7 +208,7 @@ class Variable(Operand):
         array = value._array
         if array.shape != self._value._array.shape or array.dtype != self._value._array.dtype:
             self._check(array.shape, value.dtype)
-        self._value = EagerTensor(array if type(array) is np.ndarray else np.asarray(array))
+        self._value = EagerTensor(np.asarray(array, order="C"))  # as compiled steps want it
         for tape in thread.tapes:
             tape.assigned(self, value)
         return self
@@ -248,7 +248,7 @@ class Variable(Operand):
                 change, array = value._array, self._value._array
                 if getattr(change, "shape", None) != array.shape or change.dtype != array.dtype:
                     self._check(change.shape, dtypes.as_dtype(change.dtype))
-                self._value = EagerTensor(np.asarray(array + change if sign == "+" else array - change))
+                self._value = EagerTensor(np.asarray(array + change if sign == "+" else array - change, order="C"))
             for tape in thread.tapes:
                 tape.assigned(self, value)
             return self

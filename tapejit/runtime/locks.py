@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+_allocate, _free = ctypes.pythonapi.PyThread_allocate_lock, ctypes.pythonapi.PyThread_free_lock
+_allocate.restype, _free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 _numbers = itertools.count()
 _groups: dict[int, Group] = {}  # by the id of an owner
 _all: weakref.WeakSet[Group] = weakref.WeakSet()
@@ -34,13 +36,9 @@ class Group:
     def renew(self) -> None:
         """A lock that nobody holds."""
         self.reentrant = threading.RLock()
-        allocate = ctypes.pythonapi.PyThread_allocate_lock
-        allocate.restype = ctypes.c_void_p
-        self.words[:] = allocate(), 0, 0
+        self.words[:] = _allocate(), 0, 0
 
-    def __del__(self) -> None:
-        free = ctypes.pythonapi.PyThread_free_lock
-        free.argtypes = [ctypes.c_void_p]
+    def __del__(self, free: Any = _free) -> None:  # bound early: it may run when modules are gone
         free(int(self.words[0]))
 
 

@@ -344,7 +344,7 @@ class Native:
                      zip(self.graph.cells.items(), (setting.cells[c] for c in self.graph.cells), strict=True)}  # fmt: skip
         consts = {c: np.array(a) for c, a in setting.consts.items()}
         run = self.compiled.launcher(EagerTensor, lambda own: own, (), variables, consts, [Give(k) for k in range(len(self.graph.results))])
-        args = [EagerTensor(np.array(a)) for a in setting.of(self.graph)]
+        args = [EagerTensor(np.array(a, order="C")) for a in setting.of(self.graph)]
         before = [np.array(a.numpy_view()) for a in args]
         out = run(*args)
         if out is NotImplemented:

@@ -456,3 +456,18 @@ def test_the_states_of_random_numbers_are_no_variables_of_a_function():
     assert [x is v or x is generator.state for x in concrete.variables] == [True, True]
     assert concrete.trainable_variables == (v,)
     assert concrete() != concrete()
+
+
+def test_variables_set_to_transposed_tensors_are_read_and_updated_by_steps():
+    x = tf.transpose(tf.reshape(tf.range(6.0), [2, 3]))
+    v = tf.Variable(x)
+    double = tf.function(lambda: v.assign_add(v) * 1.0)
+    np.testing.assert_array_equal(double(), 2 * x.numpy())
+    v.assign(x)
+    np.testing.assert_array_equal(double(), 2 * x.numpy())
+    v.assign(tf.zeros([3, 2]))
+    v.assign_add(x)
+    v.assign_sub(tf.zeros([3, 2]))
+    np.testing.assert_array_equal(double(), 2 * x.numpy())
+    v.assign(np.asfortranarray(x.numpy()))
+    np.testing.assert_array_equal(double(), 2 * x.numpy())
