@@ -172,3 +172,33 @@ def test_singular_systems_fail_large_ones_too(n, dtype):
     factor = tf.function(linalg.cholesky)(-np.eye(n, dtype=dtype)).numpy()
     assert np.isnan(factor.real[np.tril_indices(n)]).all()
     assert (factor[np.triu_indices(n, 1)] == 0).all()
+
+
+# ---------------------------------------------------------------------------------------------- gradients
+SMOOTH = {
+    "svd": lambda x: [linalg.svd(x)[0], tf.linalg.matmul(linalg.svd(x)[1], linalg.svd(x)[2], transpose_b=True)],
+    "eigh": lambda x: [linalg.eigh(x + tf.linalg.matrix_transpose(x))[0]],
+    "qr": lambda x: list(linalg.qr(x)),
+    "expm": lambda x: [linalg.expm(x)],
+    "solve": lambda x: [linalg.solve(x, x[..., :1])],
+    "bessel_j1": lambda x: [tf.math.special.bessel_j1(x)],
+    "igamma": lambda x: [tf.math.igamma(tf.constant(1.5, tf.float64), tf.abs(x))],
+    "polygamma": lambda x: [tf.math.polygamma(tf.ones_like(x), 1.5 + tf.abs(x))],
+    "zeta": lambda x: [tf.math.zeta(tf.fill(x.shape, tf.constant(2.5, tf.float64)), 1.5 + tf.abs(x))],
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_second_derivatives_in_compiled_steps(name):
+    def twice(x):
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = tf.add_n([tf.reduce_sum(tf.sin(z)) for z in SMOOTH[name](x)])
+            g = tape.gradient(y, x)
+        return g, outer.gradient(g, x)
+
+    x = tf.constant(numbers((2, 3, 3)))
+    for got, wanted in zip(tf.function(twice)(x), twice(x), strict=True):
+        np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-7, atol=1e-7)
