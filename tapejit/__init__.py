@@ -18,9 +18,9 @@ from tapejit.core.dtypes import (
 )
 from tapejit.core.dtypes import int8, int16, int32, int64, uint8, uint16, uint32, uint64
 from tapejit.core.shape import TensorShape
-from tapejit.spec import TensorSpec
+from tapejit.spec import TensorSpec, TypeSpec, type_spec_from_value
 from tapejit.tensor import EagerTensor, Tensor, constant, convert_to_tensor, is_tensor
-from tapejit.variable import Variable
+from tapejit.variable import Variable, VariableAggregation, VariableSynchronization
 from tapejit.module import Module
 from tapejit.scope import name_scope
 from tapejit.indexed_slices import IndexedSlices
@@ -39,13 +39,15 @@ from tapejit.functional import *
 from tapejit.host import *
 
 # namespaces
-from tapejit import autodiff, bitwise, config, debugging, errors, explain, image, linalg, math, nest, nn, random, signal, types
+from tapejit import autodiff, bitwise, config, debugging, dtypes, errors, explain, image, linalg, math, nest, nn, random, signal, types
 
 # what TensorFlow has at the top as well
 from tapejit.arrays import *
 from tapejit.casting import *
 from tapejit.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from tapejit.creation import *
+from tapejit.devices import device
+from tapejit.initial_values import *
 from tapejit.debugging import Assert
 from tapejit.linalg import einsum, matmul, norm, tensordot
 from tapejit.math import (
@@ -106,4 +108,4 @@ from tapejit.unknown import guard as _guard
 
 newaxis = None
 function.from_text = _from_text  # type: ignore[attr-defined]
-_guard(__name__, later=("data", "train"))  # the namespaces that not every program needs are loaded at the first use
+_guard(__name__, later=("data", "experimental", "test", "train"))  # the namespaces that not every program needs are loaded at the first use

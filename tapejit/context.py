@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from tapejit.ir.op import thread
 from tapejit.record.recorder import recording
+from tapejit.tensor import EagerTensor
 from tapejit.variable import paused_tapes
 
-__all__ = ["control_dependencies", "executing_eagerly", "group", "init_scope", "inside_function"]
+__all__ = [
+    "control_dependencies", "executing_eagerly", "get_logger", "get_static_value", "group", "init_scope", "inside_function", "no_op",
+]  # fmt: skip
 
 
 def executing_eagerly() -> bool:
@@ -38,3 +44,27 @@ def control_dependencies(control_inputs: Any) -> Iterator[None]:
 
 def group(*inputs: Any, **kwargs: Any) -> None:
     """Nothing that can be computed: `inputs` have their effects in the order of the program, whether grouped or not (`tf.group`)."""
+
+
+def no_op(name: str | None = None) -> None:
+    """Nothing (`tf.no_op`)."""
+
+
+def get_static_value(tensor: Any, partial: bool = False) -> Any:
+    """The value of a tensor as an array where it is known now, else None, as for most tensors of a function being traced.
+
+    With `partial`, elements of a vector that are not known are None. (`tf.get_static_value`)
+    """
+    if isinstance(tensor, EagerTensor):
+        return tensor.numpy()
+    known = getattr(tensor, "elements", None)
+    if known is None:
+        return tensor if isinstance(tensor, np.ndarray | np.generic) else None
+    if all(isinstance(x, int | np.integer) for x in known.flat):
+        return np.array(known, tensor.dtype.np)[()]
+    return np.array([x if isinstance(x, int | np.integer) else None for x in known], object) if partial and known.ndim == 1 else None
+
+
+def get_logger() -> logging.Logger:
+    """The logger that warnings go to (`tf.get_logger`)."""
+    return logging.getLogger("tapejit")

@@ -29,7 +29,9 @@ __all__ = [
     "Assert", "assert_all_finite", "assert_equal", "assert_greater", "assert_greater_equal", "assert_integer", "assert_less",
     "assert_less_equal", "assert_near", "assert_negative", "assert_non_negative", "assert_non_positive", "assert_none_equal",
     "assert_positive", "assert_proper_iterable", "assert_rank", "assert_rank_at_least", "assert_rank_in", "assert_same_float_dtype",
-    "assert_scalar", "assert_shapes", "assert_type", "check_numerics", "disable_check_numerics", "enable_check_numerics", "is_numeric_tensor",
+    "assert_scalar", "assert_shapes", "assert_type", "check_numerics", "disable_check_numerics", "disable_traceback_filtering",
+    "enable_check_numerics", "enable_traceback_filtering", "get_log_device_placement", "is_numeric_tensor",
+    "is_traceback_filtering_enabled", "set_log_device_placement",
 ]  # fmt: skip
 
 
@@ -292,6 +294,40 @@ def assert_same_float_dtype(tensors: Any = None, dtype: Any = None) -> Any:
     if not wanted.is_floating:
         raise ValueError(f"Expected floating point type, got {wanted!r}.")
     return wanted
+
+
+_traceback_filtering = True
+
+
+def enable_traceback_filtering() -> None:
+    """Kept, without effect: errors quote your line in any case."""
+    global _traceback_filtering
+    _traceback_filtering = True
+
+
+def disable_traceback_filtering() -> None:
+    """Kept, without effect: tracebacks are whole in any case."""
+    global _traceback_filtering
+    _traceback_filtering = False
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """Which of the two was called last."""
+    return _traceback_filtering
+
+
+_log_devices = False
+
+
+def set_log_device_placement(enabled: bool) -> None:
+    """Kept, without effect: operations run on the CPU."""
+    global _log_devices
+    _log_devices = bool(enabled)
+
+
+def get_log_device_placement() -> bool:
+    """What `set_log_device_placement` was given."""
+    return _log_devices
 
 
 def is_numeric_tensor(tensor: Any) -> bool:

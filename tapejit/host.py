@@ -6,6 +6,7 @@ While a function is traced the shape of a result is not known, and a tensor need
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tapejit.core import places
-from tapejit.core.dtypes import DType, as_dtype
+from tapejit.core.dtypes import DType, as_dtype, float64
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
@@ -24,7 +25,7 @@ from tapejit.record.recorder import SymbolicTensor, recording
 from tapejit.tape import GradientTape
 from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
 
-__all__ = ["numpy_function", "py_function"]
+__all__ = ["numpy_function", "py_function", "timestamp"]
 
 _KEPT = 1024  # forward calls whose tapes wait for their backward calls, as in a loop
 
@@ -274,3 +275,11 @@ def py_function(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, name: s
 def numpy_function(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: str | None = None) -> Any:
     """`func` of arrays, run in Python each time, without gradients; `Tout` as for `py_function`."""
     return _called(func, inp, Tout, False)
+
+
+def timestamp(name: str | None = None) -> Any:
+    """Seconds since 1970 when it is carried out, a float64 scalar (`tf.timestamp`)."""
+    now = numpy_function(time.time, [], float64)
+    if thread.recorder is not None:
+        now.set_shape([])
+    return now

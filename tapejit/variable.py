@@ -6,6 +6,7 @@ function is traced a variable is a cell of the graph.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,24 @@ from tapejit.selection import gather, gather_nd, scattered
 from tapejit.tensor import EagerTensor, GraphTensor, Reference, convert_to_tensor, execute
 
 
+class VariableSynchronization(Enum):
+    """When replicas of a variable would be brought together (`tf.VariableSynchronization`); there are none."""
+
+    AUTO = 0
+    NONE = 1
+    ON_WRITE = 2
+    ON_READ = 3
+
+
+class VariableAggregation(Enum):
+    """How replicas of a variable would be brought together (`tf.VariableAggregation`); there are none."""
+
+    NONE = 0
+    SUM = 1
+    MEAN = 2
+    ONLY_FIRST_REPLICA = 3
+
+
 class Variable(Operand):
     """TensorFlow's `tf.Variable`: `initial_value` a tensor, number, array or a callable that makes one.
 
@@ -53,8 +72,8 @@ class Variable(Operand):
         dtype: Any = None,
         import_scope: Any = None,
         constraint: Any = None,
-        synchronization: Any = None,
-        aggregation: Any = None,
+        synchronization: Any = VariableSynchronization.AUTO,
+        aggregation: Any = VariableAggregation.NONE,
         shape: Any = None,
     ) -> None:
         if initial_value is None:
@@ -82,6 +101,7 @@ class Variable(Operand):
         self._trainable = trainable is not False
         self._name = scoped(name or "Variable")
         self.constraint = constraint
+        self.synchronization, self.aggregation = synchronization, aggregation
         frame = places.user_frame()
         self._created_at = None if frame is None else (frame.f_code, frame.f_lasti)
         for listener in list(_listeners.values()):

@@ -54,6 +54,16 @@ class DType:
         return self.kind == "b"
 
     @property
+    def is_quantized(self) -> bool:
+        """False: there are no quantized types."""
+        return False
+
+    @property
+    def is_numpy_compatible(self) -> bool:
+        """True: every type is NumPy's, or one that extends NumPy."""
+        return True
+
+    @property
     def is_numeric(self) -> bool:
         return self.kind != "b"
 

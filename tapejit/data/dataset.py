@@ -382,6 +382,10 @@ class Dataset:
         """The specs of the elements, in their structure."""
         return self._stage.elements.structure
 
+    @property
+    def _type_spec(self) -> DatasetSpec:
+        return DatasetSpec(self.element_spec)
+
     def cardinality(self) -> Any:
         """The number of elements, an int64 scalar; `tf.data.INFINITE_CARDINALITY` or `tf.data.UNKNOWN_CARDINALITY` otherwise."""
         return EagerTensor(np.asarray(self._stage.cardinality(), np.int64))

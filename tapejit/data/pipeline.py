@@ -12,6 +12,7 @@ import numpy as np
 from tapejit.core.shape import TensorShape
 from tapejit.data.elements import Elements, Leaves
 from tapejit.data.pieces import Piece
+from tapejit.spec import TypeSpec
 
 INFINITE, UNKNOWN = -1, -2
 
@@ -102,7 +103,7 @@ class Seeded(Stage):
         self._seed = tuple(seed)
 
 
-class DatasetSpec:
+class DatasetSpec(TypeSpec):
     """The spec of a dataset (`tf.data.DatasetSpec`)."""
 
     def __init__(self, element_spec: Any, dataset_shape: Any = ()) -> None:

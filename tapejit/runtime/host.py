@@ -42,8 +42,24 @@ def cores() -> int:
     return count
 
 
+_limit = 0
+
+
+def limit_threads(count: int) -> None:
+    """From now on steps are compiled for `count` threads; 0 for as many as the environment says."""
+    global _limit
+    _limit = count
+
+
+def thread_limit() -> int:
+    """What `limit_threads` was given."""
+    return _limit
+
+
 def num_threads() -> int:
     """How many threads a step may use. ValueError if the environment says something that is no positive number."""
+    if _limit:
+        return _limit
     for name in _VARIABLES:
         text = os.environ.get(name, "").split(",")[0].strip()  # OMP_NUM_THREADS may list one number per nesting level
         if not text:

@@ -1,0 +1,7 @@
+"""`tf.experimental`: what of it programs use without distribution or SavedModel."""
+
+from __future__ import annotations
+
+from tapejit.data.dataset import Optional
+
+__all__ = ["Optional"]
