@@ -6,6 +6,7 @@ memory per line. It writes down the index, the element, and the elements of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,12 @@ class Finite(Op):
             else list(operands)
         )
         return f"{op}: Tensor had {kind} values: {made}{index} = {_spelled(value)}, computed from {_listed(source)}".replace("literal ", "")
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        line = {"op": "add", "made": "z", "operands": ("x", "y")}
+        yield (draw((2, 3)),), {**line, "rank": 2}
+        yield (draw((2, 3)), draw((2, 3)), draw((3,))), {**line, "rank": 2}
+        yield (draw(()),), {**line, "rank": 0}
 
     def native(self, *types: Type, **attrs: Any) -> bool:
         return all(t.dtype.kind != "c" for t in types)

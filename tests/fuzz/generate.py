@@ -50,11 +50,12 @@ DTYPES = (
     dtypes.complex64,
 )
 GIVEN = (structure.read, structure.const, structure.constant)
-CHECKED_BEFORE = {  # ops whose indices another line has checked
+CHECKED_BEFORE = {  # ops whose indices another line has checked, or that take sorted operands only
     "pick": lambda x, index, attrs: ((index >= 0) & (index < x.shape[-1])).all(),
     "gather": lambda x, index, attrs: ((index >= 0) & (index < x.shape[attrs.get("axis", 0)])).all(),
     "pool_put": lambda g, where, attrs: where.shape == g.shape,
     "place": lambda x, index, attrs: ((index >= 0) & (index < 3)).all(),
+    "search_sorted": lambda sequence, values, attrs: (sequence[..., 1:] >= sequence[..., :-1]).all(),
 }
 for _k in range(1, 5):  # Python functions that graphs call back; a graph uses each at most once
     host._functions[f"fuzz_half_{_k}"] = host._Function(lambda x: x * 0.5, True)

@@ -153,7 +153,7 @@ def recorded(op, cases):
 def run_eager(op, cases):
     """As a user calls it."""
     outs = [op(*map(tf.constant, xs), **attrs) for xs, attrs in cases]
-    return [np.asarray(y) for out in outs for y in (out if isinstance(out, tuple) else (out,))]
+    return [np.asarray(y) for out in outs for y in (out if isinstance(out, tuple) else (out,)) if y is not None]
 
 
 def run_interpreter(op, cases):
@@ -179,7 +179,7 @@ def run_cpu(op, cases):
     """Traced and compiled."""
     every = function(together(lambda xs, attrs: op(*xs, **attrs), cases))
     outs = every(*(tf.constant(x) for xs, _ in cases for x in xs))
-    return [np.asarray(y) for out in outs for y in (out if isinstance(out, tuple) else (out,))]
+    return [np.asarray(y) for out in outs for y in (out if isinstance(out, tuple) else (out,)) if y is not None]
 
 
 TARGETS = {"eager": run_eager, "interpreter": run_interpreter, "cpu": run_cpu}
