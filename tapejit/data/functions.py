@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tapejit.autograph.convert import converted
 from tapejit.concrete import ConcreteFunction
 from tapejit.core import sizes
 from tapejit.core.errors import InaccessibleTensorError, OperatorNotAllowedInGraphError
@@ -51,7 +52,8 @@ class ElementFunction:
             raise TypeError(f"expected a function of an element, got {function!r}")
         self._function, self._nested, self._inside = function, nested, inside
         self._inputs = tree
-        self._call: Callable[[Sequence[Any]], Any] | None = None
+        self._pack: Callable[[Sequence[Any]], Any] | None = None
+        self._several = False
         self._traced = traced
         self._traces: dict[Any, _Trace] = {}
         self._fixed: _Trace | None = None  # the trace for all elements
@@ -115,8 +117,10 @@ class ElementFunction:
         return found
 
     def _tracing(self, specs: Sequence[TensorSpec]) -> _Trace | None:
+        function = converted(self._function)
+
         def flat(*leaves: Any) -> list[Any]:
-            out, self.tree = flattened(self._called(leaves))
+            out, self.tree = flattened(self._called(function, leaves))
             if any(self._inside(x) is not None for x in out):
                 raise NotImplementedError("a function that returns datasets is not traced")
             return [convert_to_tensor(x) for x in out]
@@ -131,18 +135,16 @@ class ElementFunction:
             self._traced = False
             return None
 
-    def _called(self, leaves: Sequence[Any]) -> Any:
-        call = self._call
-        if call is None:
-            tree, function = self._inputs(), self._function
-            pack = packing(tree)
-            several = not tree.is_leaf() and tree.type is tuple
-            call = self._call = (lambda leaves: function(*pack(leaves))) if several else (lambda leaves: function(pack(leaves)))
-        return call(leaves)
+    def _called(self, function: Callable[..., Any], leaves: Sequence[Any]) -> Any:
+        if self._pack is None:
+            tree = self._inputs()
+            self._pack, self._several = packing(tree), not tree.is_leaf() and tree.type is tuple
+        value = self._pack(leaves)
+        return function(*value) if self._several else function(value)
 
     def _eagerly(self, leaves: Leaves) -> Leaves:
         with recording(None), paused_tapes():
-            out, self.tree = flattened(self._called(tensors(leaves, self._nested)))
+            out, self.tree = flattened(self._called(self._function, tensors(leaves, self._nested)))
             return tuple([self._leaf(x) for x in out])
 
     def _leaf(self, x: Any) -> Any:

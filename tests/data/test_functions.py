@@ -72,6 +72,25 @@ def test_python_values_decide_eagerly():
     assert listed(ds.map(lambda x: x * 0.0).batch(2)) == [[0.0, 0.0], [0.0, 0.0]]
 
 
+def test_python_control_flow_on_tensors_is_traced(tier):
+    traces = []
+
+    def collatz(x):
+        traces.append(1)
+        steps = tf.constant(0)
+        while x != 1:
+            if x % 2 == 0:
+                x = x // 2
+            else:
+                x = 3 * x + 1
+            steps += 1
+        return steps
+
+    assert listed(D.range(1, 8).map(collatz)) == [0, 1, 7, 2, 5, 8, 16]
+    assert traces == [1]
+    assert listed(D.range(6).filter(lambda x: x > 1 and x < 4)) == [2, 3]
+
+
 def test_py_function():
     ds = D.range(3).map(lambda x: tf.py_function(lambda v: v * 10, [x], tf.int64))
     assert listed(ds) == [0, 10, 20]
