@@ -84,3 +84,9 @@ def test_factorizations_are_timed(capsys):
 
 def test_the_import_is_timed():
     assert 0 < load("bench_import").main(["--processes", "1"]) < 60
+
+
+def test_the_benchmark_of_pipelines_times_each():
+    times = load("bench_data").main(["--rows", "64", "--columns", "3", "--batch", "8", "--rounds", "1"])
+    assert {"batch", "shuffle(all).batch", "map.batch"} <= set(times)
+    assert all(t > 0 for t in times.values())

@@ -103,9 +103,14 @@ def _joined_numbers(parts: Sequence[Numbers]) -> Numbers:
 
 def stacked(pieces: Sequence[Piece]) -> Leaves:
     """The leaves of all elements, each stacked to one array. InvalidArgumentError where their shapes differ."""
+    rows = [p for p in pieces if isinstance(p, Rows)]
+    if rows and len(rows) == len(pieces):
+        if all(p.table is rows[0].table for p in rows):
+            return joined(rows).stacked()  # type: ignore[union-attr]
+        columns = list(zip(*(p.stacked() for p in rows), strict=True))
+        if all(x.shape[1:] == c[0].shape[1:] for c in columns for x in c):
+            return tuple(np.concatenate(c) for c in columns)
     piece = joined(pieces)
-    if isinstance(piece, Rows):
-        return piece.stacked()
     out = []
     for k, column in enumerate(zip(*piece, strict=True)):
         first = np.shape(column[0])
