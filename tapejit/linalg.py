@@ -15,6 +15,7 @@ from tapejit.core.errors import InvalidArgumentError
 from tapejit.creation import eye
 from tapejit.math import l2_normalize, reduce_max, reduce_sum
 from tapejit.matrices import band_part, diag, diag_part, set_diag, tensor_diag, tensor_diag_part, trace
+from tapejit.ops import determinants as _d
 from tapejit.ops import einsum as _einsum
 from tapejit.ops import elementwise as _e
 from tapejit.ops import factorizations as _f
@@ -192,12 +193,12 @@ def inv(input: Any, adjoint: bool = False, name: str | None = None) -> Any:
 
 def det(input: Any, name: str | None = None) -> Any:
     """The determinant."""
-    return _l.det(convert_to_tensor(input))
+    return _d.det(convert_to_tensor(input))
 
 
 def slogdet(input: Any, name: str | None = None) -> SlogDet:
     """The sign of the determinant and the logarithm of its absolute value."""
-    return SlogDet(*_l.slogdet(convert_to_tensor(input)))
+    return SlogDet(*_d.slogdet(convert_to_tensor(input)))
 
 
 def logdet(matrix: Any, name: str | None = None) -> Any:

@@ -9,6 +9,7 @@ from tapejit.ops import (  # noqa: F401
     convolution,
     creation,
     cumulative,
+    determinants,
     elementwise,
     exponential,
     factorizations,

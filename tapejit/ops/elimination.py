@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tapejit.core import dtypes
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
+from tapejit.core.types import Type
 from tapejit.loops import expr
+from tapejit.loops.expr import Expr
 from tapejit.loops.nest import Accumulator, For, If, Let, Stmt, Update
+from tapejit.ops import lapack
 from tapejit.ops.lapack import Index, loop, var
 
 
@@ -70,3 +74,14 @@ def back_substitution(w: Any, b: Index, n: Dim, x: Any, at: Index, columns: Dim)
     divide = loop("c", columns, x.store((*at, i, c), x[(*at, i, c)] / w[(*b, i, i)]), kind="vector")
     take = loop("d", columns, x.store((*at, q, d), -(w[(*b, q, i)] * x[(*at, i, d)]), combine="add"), kind="vector")
     return loop("r", n, Let("i", expr.of_dim(n) - 1 - var("r")), divide, loop("q", n, If(q < i, (take,))))
+
+
+def scratch(a: Type) -> tuple[Type, ...]:
+    """A copy of the matrix, and LAPACK's pivots."""
+    n = a.shape[-1]
+    return lapack.scratch(a, n, n), lapack.scratch(a, n, dtype=dtypes.int32)
+
+
+def square_of(w: Any, p: Expr) -> tuple[Any, ...]:
+    """A matrix in scratch memory and its leading dimension, as arguments of a routine."""
+    return lapack.place(w, (p, 0, 0)), w.dims[-1]

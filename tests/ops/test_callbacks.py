@@ -24,8 +24,8 @@ ALLOWED = {
     "numpy_call": "the user's Python function",
     "print": "writes to Python's streams",
 }
-# complex numbers that kernels do not have yet
-COMPLEX = {"cumprod", "fft", "irfft", "linear_scan", "prod", "rfft", "scatter"}
+# of complex numbers: products along an axis, recurrences, and largest elements by NumPy's order
+COMPLEX = {"cumprod", "linear_scan", "prod", "scatter"}
 DTYPES = (dtypes.float32, dtypes.float64, dtypes.bfloat16, dtypes.int32, dtypes.uint8, dtypes.bool_, dtypes.complex64)
 SAMPLED = sorted(n for n, op in OPS.items() if type(op).samples is not Op.samples)
 
