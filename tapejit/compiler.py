@@ -161,6 +161,7 @@ class Compiled:
         returns: Any,
         fallback: Callable[..., Any] | None = None,
         gate: np.ndarray | None = None,
+        frozen: Any = None,
         pinned: Mapping[str, int] | None = None,
     ) -> Callable[..., Any]:
         """A callable that runs the step and returns `returns` with its results filled in.
@@ -168,7 +169,7 @@ class Compiled:
         `tensor` is the class of tensors; `arguments` puts the step's tensor arguments into the structure of a call, of which the last
         ones are passed by `keywords`; `cells` gives the variable behind each cell, whose `_value` is a tensor; `consts` the arrays
         held by reference; `pinned` what open sizes must be, for a trace that shares the step with others. Where a call does not fit it
-        returns what `fallback` does (NotImplemented without one), as it does while `gate` is not 0. Raises what the step's checks and
+        returns what `fallback` does (NotImplemented without one), as it does while `gate` is not 0 or what is `frozen` has changed. Raises what the step's checks and
         callbacks raise, with every variable as it was.
         """
         record = self.record
@@ -191,6 +192,7 @@ class Compiled:
             addresses={} if self._callback is None else {"callback": ctypes.cast(self._callback, ctypes.c_void_p).value or 0},
             arena=record.arena,
             gate=gate,
+            frozen=frozen,
             release_gil=record.long,
             calls_back=self._callback is not None,
             keep=(self, self.module, self._callback),

@@ -74,6 +74,7 @@ class ConcreteFunction:
         self._lock = threading.Lock()
         self._call_op: _CallOp | None = None
         self._donation = self._donating(donated) if donated else None
+        self.frozen = recording.frozen if recording.frozen is not None and recording.frozen.reads else None
         self._checks = False  # whether the step looks for NaN and infinities
         self._checked: ConcreteFunction | None = None
 
@@ -335,6 +336,7 @@ class ConcreteFunction:
                 self._consts(),
                 returns,
                 gate=numerics.gate(self._checks),
+                frozen=self.frozen,
                 pinned=self._pinned(),
             )
         except TypeError:  # a structure that only Python can take apart

@@ -19,8 +19,8 @@ from tapejit.autograph.convert import converted
 from tapejit.concrete import ConcreteFunction, Unfit
 from tapejit.core import places
 from tapejit.donation import donated_parameters
-from tapejit.explain import retraces
-from tapejit.explain.retraces import History, Retraces
+from tapejit.explain import frozen, retraces
+from tapejit.explain.retraces import Change, History, Retraces
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import thread
 from tapejit.sharing import Programs
@@ -56,6 +56,7 @@ class Function:
         name: str | None = None,
         max_traces: int = MAX_TRACES,
         on_retrace: str = "warn",
+        guard: str = "warn",
         donate: Any = (),
     ) -> None:
         functools.update_wrapper(self, python_function, updated=())
@@ -69,6 +70,9 @@ class Function:
         self._programs = Programs()
         self._lock = threading.RLock()
         self._count = 0
+        if guard not in frozen.POLICIES:
+            raise ValueError(places.with_place(f"guard={guard!r}: write one of {', '.join(map(repr, frozen.POLICIES))}"))
+        self.guard = guard
         self._history = History(self.name, on_retrace, getattr(python_function, "__code__", None))
         self._under_way: list[Any] = []  # keys of the traces being made
         self._fast: Callable[..., Any] | None = None  # the first of those below
@@ -118,9 +122,16 @@ class Function:
         """The most specific trace that takes these arguments, or a new one."""
         with self._lock:
             found = self._traces.accepting(arguments)
+            changed = found.frozen.changed() if found is not None and found.frozen is not None else []
+            if found is not None and found.frozen is not None and changed:
+                if self.guard == "retrace":
+                    same = Arguments(found.structure, arguments.leaves, found.keys)
+                    return self._trace(same, retraces.GUARDED, frozen.changes(changed))
+                found.frozen.tell(self.name)
             if found is None:
                 cause = retraces.GENERAL if self.reduce_retracing else retraces.INLINED if thread.recorder is not None else retraces.CALL
                 found = self._trace(self._traces.generalised(arguments) if self.reduce_retracing else arguments, cause)
+        frozen.merge(found.frozen)
         return found
 
     def _exactly(self, arguments: Arguments, cause: str = retraces.ASKED) -> ConcreteFunction:
@@ -128,9 +139,9 @@ class Function:
         with self._lock:
             return self._traces.exact(arguments) or self._trace(arguments, cause)
 
-    def _trace(self, arguments: Arguments, cause: str) -> ConcreteFunction:
+    def _trace(self, arguments: Arguments, cause: str, changes: tuple[Change, ...] = ()) -> ConcreteFunction:
         """A new trace, entered among the others."""
-        trace = self._history.expect(self.signature, arguments, cause)
+        trace = self._history.expect(self.signature, arguments, cause, changes)
         recording = self._recorded(arguments)
         if recording.created:  # once more, to have a graph without the creation
             self._creation = Creation.AGAIN
@@ -156,7 +167,12 @@ class Function:
         self._under_way.append(arguments.key)
         self._count += 1
         try:
-            return record(self._traceable(), self.name, self.signature, arguments, self._creation)
+            if self.guard == "off":
+                return record(self._traceable(), self.name, self.signature, arguments, self._creation)
+            with frozen.collecting(self.python_function) as collector:
+                recording = record(self._traceable(), self.name, self.signature, arguments, self._creation)
+            recording.frozen = collector.result()
+            return recording
         finally:
             self._under_way.pop()
 
@@ -289,7 +305,8 @@ class Function:
     def _options(self) -> tuple[Any, ...]:
         """What the function was made with, besides the Python function."""
         return (
-            self.input_signature, self.reduce_retracing, self.autograph, self.name, self._traces.limit, self._history.policy, self.donated
+            self.input_signature, self.reduce_retracing, self.autograph, self.name, self._traces.limit, self._history.policy, self.guard,
+            self.donated,
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -316,6 +333,7 @@ def function(
     *,
     max_traces: int = MAX_TRACES,
     on_retrace: str = "warn",
+    guard: str = "warn",
     donate: Any = (),
 ) -> Any:
     """Compile a Python function on tensors (`tf.function`); works bare, with arguments, on methods and lambdas.
@@ -323,7 +341,9 @@ def function(
     `input_signature`: nested `TensorSpec`s that every call is converted to. `reduce_retracing`: sizes that differ between calls become
     symbolic. `max_traces`: how many traces are kept; beyond that the one not used for longest is forgotten. `on_retrace`: what
     becomes of a call that fits no trace: "warn" says in one line why it is traced again, "error" raises RetraceError instead of tracing,
-    "ignore" is silent; `why_retraced()` lists them in any case. `donate`: names or positions of parameters whose tensors callers give away: a call
+    "ignore" is silent; `why_retraced()` lists them in any case. `guard`: what becomes of a call for which
+    Python values from outside (globals, attributes, closure variables, small arrays) are not what they were when it was traced: "warn" says so
+    once for each name, "retrace" traces again, "off" does not look. `donate`: names or positions of parameters whose tensors callers give away: a call
     writes results of their types into their buffers unless somebody else holds these too, and using such a tensor afterwards is a RuntimeError.
     (Within another traced function, or where a tape follows the arguments, nothing is given away.) `jit_compile` and the experimental options are accepted and need nothing: every function is compiled.
     """
@@ -336,6 +356,7 @@ def function(
             autograph,
             max_traces=max_traces,
             on_retrace=on_retrace,
+            guard=guard,
             donate=donate,
         )
 

@@ -20,6 +20,7 @@ import optree
 from tapejit.core import places, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.explain.frozen import Frozen
 from tapejit.ir.graph import Graph, Value
 from tapejit.ir.interpreter import run
 from tapejit.ir.names import identifier
@@ -43,6 +44,7 @@ class Recording:
     variable_arguments: dict[str, int] = field(default_factory=dict)  # cell -> where it comes first among the variables passed as arguments
     created: list[Any] = field(default_factory=list)  # weak references to the variables it made
     seconds: float = 0.0
+    frozen: Frozen | None = None  # the Python values from outside that it was traced with
 
 
 class Creation(enum.Enum):

@@ -6,5 +6,7 @@ categories of `warned`, which Python's filters take.
 
 from tapejit.explain.retraces import RetraceError as RetraceError
 from tapejit.explain.warned import ExplanationWarning as ExplanationWarning
+from tapejit.explain.warned import FrozenValueWarning as FrozenValueWarning
+from tapejit.explain.warned import LeakedTensorWarning as LeakedTensorWarning
 from tapejit.explain.warned import LostGradientWarning as LostGradientWarning
 from tapejit.explain.warned import RetraceWarning as RetraceWarning

@@ -36,7 +36,7 @@ UNEQUAL = "sizes taken to be equal are not"
 GUARDED = "a value from outside has changed"
 CALL = "a call that fits no trace"
 FORGOTTEN = "its trace has been forgotten for newer ones"
-_UNEXPECTED = (CALL, GUARDED, FORGOTTEN)
+_UNEXPECTED = (CALL, FORGOTTEN)
 
 
 class RetraceError(FailedPreconditionError):
@@ -126,11 +126,13 @@ class History:
         self._count = self._told = 0
         self._open: list[tuple[Trace, Callable[[], float]]] = []  # traces whose cost is not known before they have run
 
-    def expect(self, signature: Signature, arguments: Arguments, cause: str) -> Trace:
-        """The record of a trace that is about to be made. RetraceError where the function forbids it."""
+    def expect(self, signature: Signature, arguments: Arguments, cause: str, changed: tuple[Change, ...] = ()) -> Trace:
+        """The record of a trace that is about to be made, perhaps because of values from outside. RetraceError where the function forbids it."""
         if not self._traces and cause in (CALL, INLINED, GENERAL):
             cause = FIRST
         found = Trace(self._count + 1, self.name, described(signature, arguments), cause, places.here(1))
+        if changed:
+            return replace(found, changes=changed)
         if self._traces and cause != CREATED:
             changes, nearest = min(
                 ((compared(signature, have, arguments), t) for t, have in islice(reversed(self._traces), _NEAR)),
@@ -193,7 +195,7 @@ class History:
 
     def retraces(self) -> Retraces:
         """Those that nobody asked for."""
-        return Retraces(t for t in self.traces() if not t.expected)
+        return Retraces(t for t in self.traces() if not t.expected or t.cause == GUARDED)
 
 
 _copies: dict[tuple[CodeType, Place | None, str], int] = {}

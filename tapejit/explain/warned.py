@@ -19,6 +19,14 @@ class RetraceWarning(ExplanationWarning):
     """A traced function was traced again because a call differs from those before it."""
 
 
+class FrozenValueWarning(ExplanationWarning):
+    """A Python value from outside has changed since a function was traced with it."""
+
+
+class LeakedTensorWarning(ExplanationWarning):
+    """While a function was traced, a symbolic tensor was put where it outlives the trace, or printed as if it had a value."""
+
+
 class LostGradientWarning(ExplanationWarning):
     """A value that a tape follows left as a NumPy or Python value and came back as a constant."""
 

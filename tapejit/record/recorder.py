@@ -7,6 +7,7 @@ loops and branches and share the outermost one's cells, captures and names.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -63,7 +64,12 @@ class SymbolicTensor(Tensor):
 
 
 class Recorder:
-    """Writes op calls into `graph`. `outer` is the recorder of the graph around a nested one."""
+    """Writes op calls into `graph`. `outer` is the recorder of the graph around a nested one.
+
+    `observer` is a trace function (`sys.settrace`) that is there for the user's code only: it rests while an op is recorded.
+    """
+
+    observer: Any = None
 
     def __init__(self, graph: Graph, outer: Recorder | None = None) -> None:
         self.graph, self.outer = graph, outer
@@ -91,7 +97,17 @@ class Recorder:
     # ------------------------------------------------------------------------------------------ ops
     def carry_out(self, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         """Record `op(*operands, **attrs)`."""
-        frame = user_frame(2)
+        tracer = sys.gettrace()
+        if tracer is None or tracer is not self.observer:
+            return self._carried_out(op, operands, attrs)
+        sys.settrace(None)
+        try:
+            return self._carried_out(op, operands, attrs)
+        finally:
+            sys.settrace(tracer)
+
+    def _carried_out(self, op: Op, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        frame = user_frame(3)
         place = place_of(frame.f_code, frame.f_lasti) if frame is not None else None
         args = self.operands(op, operands)
         try:

@@ -70,6 +70,7 @@ class PlainCall:
             list(keywords) != list(plan.keywords)
             or len(args) + len(keywords) != len(plan.arguments)
             or (plan.gate is not None and plan.gate.reshape(())[()])
+            or (plan.frozen is not None and not plan.frozen.holds())
         ):
             raise _Unfit
         env: dict[str, int] = {}

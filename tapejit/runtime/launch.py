@@ -58,6 +58,8 @@ def _launch(plan: int, args: int, count: int, keywords: int) -> int:
         return _fall_back(plan, args, count, keywords)
     if i64[plan + at.GATE] != 0 and i64[i64[plan + at.GATE]] != 0:
         return _fall_back(plan, args, count, keywords)
+    if i64[plan + at.FROZEN] != 0 and not _unchanged(i64[plan + at.FROZEN]):
+        return _fall_back(plan, args, count, keywords)
     table = stack(i64[plan + at.TABLE_BYTES])
     copy(table, i64[plan + at.TABLE], i64[plan + at.TABLE_BYTES])
     cells = i64[plan + at.CELL_COUNT]
@@ -180,6 +182,38 @@ def _report(plan: int, status: int) -> int:
     c.Py_DecRef(handler)
     c.Py_DecRef(number)
     return back
+
+
+def _unchanged(frozen: int) -> int:
+    """Whether the values in a table are as they were."""
+    rows = i64[frozen]
+    if rows < 0:
+        return 0
+    row = frozen + at.FROZEN_ROW
+    for _k in range(rows):
+        kind = i64[row]
+        thing = i64[row + 8]
+        expected = i64[row + 24]
+        if kind == at.FROZEN_BYTES:
+            kept = i64[row + 16]
+            for j in range(expected):
+                if u32[thing + 4 * j] != u32[kept + 4 * j]:
+                    return 0
+        else:
+            if kind == at.FROZEN_ITEM:
+                now = c.PyDict_GetItem(thing, i64[row + 16])
+            elif kind == at.FROZEN_CELL:
+                now = i64[thing + at.CELL_CONTENT]
+            else:
+                now = c.PyObject_GetAttr(thing, i64[row + 16])
+                if now == 0:
+                    c.PyErr_Clear()
+                else:
+                    c.Py_DecRef(now)
+            if now != expected:
+                return 0
+        row += at.FROZEN_ROW
+    return 1
 
 
 # ------------------------------------------------------------------------------------------------- what comes in

@@ -91,6 +91,7 @@ def supported() -> str | None:
         ctypes.c_int64.from_address(word(alone, at.LIST_ITEMS)).value == id(alone[0]),
         [word(x, at.CONTAINER_SIZE) for x in (pair, alone, {"k": 1})] == [2, 1, 1],
         ctypes.c_double.from_address(id(number) + at.SCALAR_VALUE).value == number,
+        word((lambda: pair).__closure__[0], at.CELL_CONTENT) == id(pair),  # type: ignore[index]
     )
     return None if all(others) else "containers and numbers of this Python are not laid out as expected"
 
@@ -373,6 +374,9 @@ class _Printer:
         gate = 0
         if plan.gate is not None:
             gate = plan.gate.ctypes.data
+        frozen = 0
+        if plan.frozen is not None:
+            frozen = plan.frozen.table.ctypes.data
         return {
             at.STEP: plan.step, at.FLAGS: at.RELEASE_GIL | at.GUARDED if plan.release_gil else at.GUARDED if plan.calls_back else 0,
             at.ARENA_SLOT: self.offsets.get("arena", -1), at.ARENA_SIZE: self.size(plan.arena),
@@ -388,7 +392,7 @@ class _Printer:
             at.FALLBACK: 0 if fallback is None else self.hold(fallback), at.ON_ERROR: 0 if on_error is None else self.hold(on_error),
             at.LOCK_COUNT: len(locks), at.LOCKS: self.place(locks),
             at.RETURN: self.place(program), at.RETURN_DEPTH: depth,
-            at.GUARD_COUNT: len(self.guards), at.GUARDS: self.place(guards), at.GATE: gate, at.SPARES: self.hold(spares),
+            at.GUARD_COUNT: len(self.guards), at.GUARDS: self.place(guards), at.GATE: gate, at.FROZEN: frozen, at.SPARES: self.hold(spares),
             at.NOT_IMPLEMENTED: id(NotImplemented), at.NONE: id(None), at.CAPSULE: id(type(np._core._multiarray_umath._ARRAY_API)),  # type: ignore[attr-defined]
         }  # fmt: skip
 

@@ -42,7 +42,8 @@ KEYWORDS = 288  # tuple of names that the last arguments must be passed by, or 0
 LEAF_COUNT = 296  # arguments that are no containers
 LOCK_COUNT = 304
 LOCKS = 312  # address of the addresses of groups (see `locks`), to be locked in this order
-PLAN_BYTES = 320
+FROZEN = 320  # address of a table of values that must be as they were, or 0
+PLAN_BYTES = 328
 
 RELEASE_GIL = 1  # FLAGS: other Python threads may run during the step
 GUARDED = 2  # FLAGS: Python code may run during the step, so what the step reads is held on to
@@ -71,6 +72,11 @@ FRESH, DELIVERED = 0, 1  # KIND of a result: the launcher allocates it; the step
 EXACT, BIND, SIZE = 0, 1, 2  # how a dim is given: number; the size at this offset of the table becomes it; is that size already
 COMPUTED = 3  # results only: address of a size
 
+# ---- the table of values that must be as they were: a word that counts its rows (-1: something is gone), three unused ones, rows of 4 words
+# item: dict, key, value; attribute: object, name, value; cell: cell, nothing, value; bytes: address, address of what was there, words of 4 bytes
+FROZEN_ITEM, FROZEN_ATTRIBUTE, FROZEN_CELL, FROZEN_BYTES = 0, 1, 2, 3
+FROZEN_ROW = 32
+
 # ---- sizes: words of a program for a stack machine
 END, CONST, LOAD, ADD, SUB, MUL, FLOORDIV, MINIMUM, MAXIMUM = 0, 1, 2, 3, 4, 5, 6, 7, 8
 SIZE_STACK = 64  # words
@@ -96,6 +102,7 @@ ARRAY_BASE = 48
 ARRAY_DESCR = 56
 ARRAY_FLAGS = 64  # 32 bits
 SCALAR_VALUE = 16
+CELL_CONTENT = 16
 CONTAINER_SIZE = 16
 TUPLE_ITEMS = tuple.__basicsize__  # 24; 32 from Python 3.14 on
 LIST_ITEMS = 24  # their address

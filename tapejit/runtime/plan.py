@@ -87,7 +87,8 @@ class Plan:
     ndarray (or, of rank 0, perhaps a NumPy scalar) in slot `array`. `constants` are arrays whose addresses go to the table,
     `addresses` other entries ("callback"). `arena` is how many bytes go to table entry "arena". `returns` is any nesting of tuples, lists and
     dicts around `Give`, `GiveArgument` and constants. `guards` are pairs of dims that must be equal, else the call is not for
-    this plan. `gate` is an int64 array of one element: while it is not 0, no call is for this plan. `release_gil` lets other
+    this plan. `gate` is an int64 array of one element: while it is not 0, no call is for this plan. `frozen` has a `table` of values
+    that must be as they were (see `layout`), which is compared before every call, and a method `holds` that does the same. `release_gil` lets other
     Python threads run meanwhile (for steps of tens of microseconds and more); `calls_back` says that the step calls Python.
     """
 
@@ -105,6 +106,7 @@ class Plan:
     arena: Dim = 0
     array: str = "_array"
     gate: np.ndarray | None = None
+    frozen: Any = None
     release_gil: bool = False
     calls_back: bool = False
     keywords: Sequence[str] = ()
