@@ -8,8 +8,8 @@ needs LLVM. Fast-math flags: `reassoc contract` where accumulators of reductions
 from __future__ import annotations
 
 from tapejit.codegen import numba
-from tapejit.codegen.llvm_host import HostPrinter
-from tapejit.codegen.llvm_kernel import Promise, print_kernel
+from tapejit.codegen.llvm_host import HostPrinter, carried_buffers
+from tapejit.codegen.llvm_kernel import Promise, is_small, print_kernel
 from tapejit.codegen.llvm_text import Function, Module, symbol
 from tapejit.core.source import Source
 from tapejit.core.target import Target
@@ -29,8 +29,10 @@ def module(program: Program, target: Target, pool: bool = False, polls: bool = F
         raise NotImplementedError(f"LLVM code for a target of kind {target.kind!r}; expected 'cpu'")
     text = Module()
     launches = _launches(program.steps)
+    carried = set(carried_buffers(program))
+    near = {s.kernel.name for s in launches if not carried.isdisjoint(s.buffers)}
     for kernel in program.kernels():
-        print_kernel(text, kernel, target, _promises(program, kernel, launches))
+        print_kernel(text, kernel, target, _promises(program, kernel, launches), kernel.name in near and is_small(kernel))
     entry = symbol(program.name)
     host = Function(text, f"define i64 @{entry}(ptr nofree noundef %table) #0")
     HostPrinter(text, host, program, pool, polls).write()
@@ -41,7 +43,7 @@ def module(program: Program, target: Target, pool: bool = False, polls: bool = F
 
 
 def _launches(steps: tuple[Step, ...]) -> list[Launch]:
-    found = []
+    found: list[Launch] = []
     for s in steps:
         if isinstance(s, Launch):
             found.append(s)

@@ -36,6 +36,8 @@ from tapejit.loops.program import (
 from tapejit.loops.walk import inside
 
 INDEX = dtypes.int64
+ALIGNMENT = 64  # bytes, of buffers; the largest buffer that may be a variable of the host function
+MOST_CARRIED = 256
 NO_MEMORY, INTERRUPTED = -1, -2
 POLL = "tapejit_poll"  # how many iterations to run till the next call; 0 to end the step
 GRAIN_WORK = 16384  # elements' worth of work below which a chunk of a parallel loop is not worth a thread
@@ -71,8 +73,11 @@ class HostPrinter(Scalars):
         self._begin_polls()
         if "arena" in self.slots:
             self.addresses[""] = out.let(f"load ptr, ptr {self._slot('arena')}, align 8", "arena")
+        for name in carried_buffers(self.program):
+            b = self.program.buffers[name]
+            self.addresses[name] = out.local("i8", symbol(name), int(sizes.product(b.shape)) * b.dtype.size, align=ALIGNMENT)
         for b in self.program.buffers.values():
-            if b.home == "arena" and self._ready(b.offset):
+            if b.home == "arena" and b.name not in self.addresses and self._ready(b.offset):
                 self._place(b)
         self.steps(self.program.steps)
         out.do(f"store i64 0, ptr {self.status}")
@@ -329,6 +334,20 @@ def _all_steps(steps: Iterable[Step]) -> Iterator[Step]:
             yield from _all_steps((*s.then, *s.otherwise))
         elif isinstance(s, Repeat):
             yield from _all_steps((*s.test, *s.body))
+
+
+def carried_buffers(program: Program) -> list[str]:
+    """Small buffers of the arena that loops of steps work on: as variables of the host function they may stay in registers."""
+    found: dict[str, None] = {}
+    for loop in (s for s in _all_steps(program.steps) if isinstance(s, Repeat)):
+        for s in _all_steps((*loop.test, *loop.body)):
+            if isinstance(s, Launch | Copy):
+                found.update(dict.fromkeys(s.buffers if isinstance(s, Launch) else (s.target, s.source)))
+    buffers = [program.buffers[n] for n in found]
+    small = [
+        b.name for b in buffers if b.home == "arena" and sizes.is_known(b.shape) and sizes.product(b.shape) * b.dtype.size <= ALIGNMENT
+    ]
+    return small[:MOST_CARRIED]
 
 
 def inner_work(kernel: Kernel) -> list[Dim]:

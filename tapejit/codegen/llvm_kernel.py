@@ -12,8 +12,10 @@ from tapejit.codegen.llvm_contract import KernelPrinter
 from tapejit.codegen.llvm_nest import INDEX
 from tapejit.codegen.llvm_text import Function, Module, Value
 from tapejit.core.target import Target
-from tapejit.loops.nest import Fail, For, Kernel, Let
-from tapejit.loops.walk import statements
+from tapejit.loops.nest import CallLibrary, Contract, Fail, For, Kernel, Let, Stmt
+from tapejit.loops.walk import inside, statements
+
+SMALL = 512  # statements run
 
 
 def parallel_loop(kernel: Kernel) -> For | None:
@@ -43,7 +45,21 @@ class Promise:
     distinct: bool
 
 
-def print_kernel(module: Module, kernel: Kernel, target: Target, promises: tuple[Promise, ...]) -> None:
+def is_small(kernel: Kernel) -> bool:
+    """Whether a kernel is but scalars and a few short loops, so that in a loop of steps a call would cost more than its work."""
+
+    def size(body: tuple[Stmt, ...]) -> int:
+        total = 0
+        for s in body:
+            if isinstance(s, Contract | CallLibrary) or (isinstance(s, For) and (s.kind == "parallel" or not isinstance(s.extent, int))):
+                return SMALL + 1
+            total += s.extent * max(1, size(s.body)) if isinstance(s, For) else 1 + size(inside(s))
+        return total
+
+    return size(kernel.body) <= SMALL
+
+
+def print_kernel(module: Module, kernel: Kernel, target: Target, promises: tuple[Promise, ...], inlined: bool = False) -> None:
     """Add the kernel's function to the module."""
     parameters = []
     for i, (p, promise) in enumerate(zip(kernel.params, promises)):
@@ -56,7 +72,9 @@ def print_kernel(module: Module, kernel: Kernel, target: Target, promises: tuple
     chunked = parallel_loop(kernel)
     if chunked:
         parameters += ["i64 noundef %lo", "i64 noundef %hi"]
-    out = Function(module, f"define internal i64 @{function_name(kernel)}({', '.join(parameters)}) noinline #0")
+    out = Function(
+        module, f"define internal i64 @{function_name(kernel)}({', '.join(parameters)}) {'alwaysinline' if inlined else 'noinline'} #0"
+    )
     printer = KernelPrinter(module, out, kernel, target)
     if chunked:
         for s in kernel.body[:-1]:

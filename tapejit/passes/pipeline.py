@@ -16,11 +16,12 @@ from tapejit.passes.inline import inline
 from tapejit.passes.prune import prune
 from tapejit.passes.separate import separate
 from tapejit.passes.simplify import simplify
+from tapejit.passes.together import together
 
 Pass = Callable[[Graph], Graph]
 Watch = Callable[[str, Graph, Graph], None]
 
-PIPELINE: tuple[Pass, ...] = (differentiate, batch, inline, separate, simplify, prune, decompose)
+PIPELINE: tuple[Pass, ...] = (differentiate, batch, inline, separate, simplify, together, prune, decompose)
 
 
 def silent(name: str, before: Graph, after: Graph) -> None:

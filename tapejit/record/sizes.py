@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from tapejit.core import dtypes, places
+from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim, named
 from tapejit.core.types import Type
 from tapejit.ir.builder import Builder
 from tapejit.ir.op import Op, register
+from tapejit.loops import expr, nest
+from tapejit.loops.nest import Stmt
 from tapejit.ops.batching import Ragged
+from tapejit.ops.gathering import fail
 from tapejit.record.recorder import SymbolicTensor
 
 
@@ -25,12 +29,18 @@ class SizeOf(Op):
             raise TypeError(f"a size is an integer scalar, got {x}")
         return Type(dtypes.int64)
 
-    def failure(self, a: float, b: float) -> str:
-        """What went wrong where a size known only at run time had to be equal to another one."""
-        return f"sizes that have to be equal are not: {a:g} and {b:g}"
+    def failure(self, a: float, b: float | None = None) -> str:
+        """What went wrong where a size known only at run time is negative, or had to be equal to another one."""
+        return f"a size cannot be negative, got {a:g}" if b is None else f"sizes that have to be equal are not: {a:g} and {b:g}"
 
     def eager(self, x: Any) -> Any:
+        if x < 0:
+            raise InvalidArgumentError(self.failure(float(x)))
         return x.astype("int64")
+
+    def kernel(self, outs: Any, ins: Any, work: Any) -> tuple[Stmt, ...]:
+        size = expr.cast(ins[0][()], dtypes.int64)
+        return nest.If(size < 0, (fail(size),)), outs[0].store((), size)
 
     def batch(self, slices: Any, operands: Any, mapped: Any) -> Any:
         raise Ragged("a size that differs from slice to slice")
