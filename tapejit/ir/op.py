@@ -102,6 +102,10 @@ class Op:
             return [0][:count]
         return [i for i in range(count) if i not in self.constant_operands]
 
+    def reached_operands(self, count: int, attrs: dict[str, Any], results: list[int]) -> list[int]:
+        """Of `gradient_operands`, those that a gradient of the results listed flows to."""
+        return self.gradient_operands(count, attrs)
+
     def interpret(self, node: Any, env: Any, run: Callable[[Any, list[Any], Any], list[Any]]) -> Any:
         """Carry out `node` in the interpreter, by `eager` on its operands; ops with nested graphs `run` them."""
         return self.eager(*(env[a] for a in node.args), **env.attributes(node.attrs))

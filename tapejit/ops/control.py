@@ -18,7 +18,7 @@ written anew, for which the pass `batch` offers `opened`, `vectorized`, `nested`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,6 +75,28 @@ class Nesting(Op):
         return iter(())
 
 
+def paths(graph: Graph, results: Sequence[int]) -> list[int]:
+    """Positions of the parameters of a nested graph that a gradient of the results listed flows to."""
+    reached = {id(graph.results[k]) for k in results if graph.results[k].type.dtype.differentiable}
+    for node in reversed(graph.body):
+        hit = [k for k, o in enumerate(node.outs) if id(o) in reached]
+        if hit:
+            flowing = (node.args[i] for i in node.op.reached_operands(len(node.args), node.attrs, hit))
+            reached.update(id(a) for a in flowing if a.type.dtype.differentiable)
+    return [k for k, p in enumerate(graph.params) if id(p) in reached]
+
+
+def _paths_of_loop(body: Graph, carried: int, results: Sequence[int]) -> list[int]:
+    """Those of a body that runs again and again with its first `carried` results as its first parameters."""
+    live = set(results)
+    while True:
+        found = paths(body, sorted(live))
+        more = {i for i in found if i < carried} - live
+        if not more:
+            return sorted({*found, *(k for k in live if k < carried)})
+        live |= more
+
+
 def _harmless(*graphs: Graph) -> bool:
     """Whether running these graphs where they would not have run changes nothing: they have no effect, cannot fail, and come to an end."""
     return not any(
@@ -100,6 +122,9 @@ class Cond(Nesting):
             _same(f"cond, operands of {branch.name}", captures, _types(branch.params))
         _same("cond, results of the two branches", _types(otherwise.results), _types(then.results))
         return _types(then.results)
+
+    def reached_operands(self, count: int, attrs: dict[str, Any], results: list[int]) -> list[int]:
+        return sorted({1 + i for branch in (attrs["then"], attrs["otherwise"]) for i in paths(branch, results)})
 
     def interpret(self, node: Any, env: Any, run: Any) -> Any:
         branch = node.attrs["then" if bool(np.asarray(env[node.args[0]])) else "otherwise"]
@@ -147,6 +172,9 @@ class While(Nesting):
         if [str(r.type) for r in test.results] != ["bool"]:
             raise TypeError(f"while_loop: the condition must be a bool scalar, got {', '.join(str(r.type) for r in test.results)}")
         return (*types[:carried], Type(dtypes.int64))
+
+    def reached_operands(self, count: int, attrs: dict[str, Any], results: list[int]) -> list[int]:
+        return _paths_of_loop(attrs["body"], attrs["carried"], [k for k in results if k < attrs["carried"]])
 
     def interpret(self, node: Any, env: Any, run: Any) -> Any:
         carried = node.attrs["carried"]
@@ -224,6 +252,9 @@ class Scan(Nesting):
         _same(f"scan, operands of {body.name}", [*types[:carried], *slices, *types[carried + scanned :]], _types(body.params))
         _same("scan, values after one step", _types(body.results[:carried]), types[:carried])
         return (*types[:carried], *(r.type.with_shape((length, *r.type.shape)) for r in body.results[carried:]))
+
+    def reached_operands(self, count: int, attrs: dict[str, Any], results: list[int]) -> list[int]:
+        return _paths_of_loop(attrs["body"], attrs["carried"], results)
 
     def interpret(self, node: Any, env: Any, run: Any) -> Any:
         attrs = env.attributes(node.attrs)
@@ -340,6 +371,9 @@ class Call(Nesting):
         _same(f"call of {body.name}", types, _types(body.params))
         return _types(body.results)
 
+    def reached_operands(self, count: int, attrs: dict[str, Any], results: list[int]) -> list[int]:
+        return paths(attrs["body"], results)
+
     def interpret(self, node: Any, env: Any, run: Any) -> Any:
         return tuple(run(node.attrs["body"], [env[a] for a in node.args], env))
 
@@ -409,6 +443,9 @@ class Vmap(Nesting):
             slices.append(t.with_shape(t.shape[1:]))
         _same(f"vmap, operands of {body.name}", [*slices, *types[mapped:]], _types(body.params))
         return tuple(r.type.with_shape((size, *r.type.shape)) for r in body.results)
+
+    def reached_operands(self, count: int, attrs: dict[str, Any], results: list[int]) -> list[int]:
+        return paths(attrs["body"], results)
 
     def interpret(self, node: Any, env: Any, run: Any) -> Any:
         attrs = {"body": node.attrs["body"], "carried": 0, "scanned": node.attrs["mapped"], "length": node.attrs["size"]}

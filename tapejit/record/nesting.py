@@ -6,7 +6,7 @@ captures, which are the last operands of the node.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -60,16 +60,18 @@ def cells_touched(graphs: Iterable[Graph]) -> tuple[list[str], list[str]]:
     return [c for c in read if c not in written], list(written)
 
 
-def lift(graph: Graph, names: Names, holds: dict[str, Value]) -> dict[str, Value]:
+def lift(graph: Graph, names: Names, holds: dict[str, Value], stay: Container[int] = ()) -> dict[str, Value]:
     """Turn the reads and assignments of cells in a nested graph into values, in place.
 
-    `holds` gives the value of each cell where the graph begins; returns that where it ends.
+    `holds` gives the value of each cell where the graph begins; returns that where it ends. Lines whose ids are in `stay` are left alone.
     """
     holds, lines = dict(holds), graph.body
     builder = Builder(graph, names)
     graph.body = []
     for node in lines:
-        if node.op is structure.read:
+        if id(node) in stay:
+            builder.add(node)
+        elif node.op is structure.read:
             builder.add(replace(node, op=held, args=(holds[node.attrs["cell"]],), attrs={"cell": node.attrs["cell"]}))
         elif node.op is structure.assign:
             cell = node.attrs["cell"]
@@ -94,13 +96,15 @@ def cell_type(recorder: Recorder, cell: str) -> Type:
 
 
 def lift_reads(recorder: Recorder, graph: Graph) -> None:
-    """Lift the cells of a nested graph that may only read. NotImplementedError if it assigns one."""
+    """Lift the cells that a nested graph only reads; reads and assignments of others stay, for a graph that is written out elsewhere.
+
+    NotImplementedError for an assignment where the graph itself is nested, in a loop or branch.
+    """
     read, written = cells_touched([graph])
-    if written:
-        raise NotImplementedError(
-            places.with_place(f"an assignment to state.{written[0]} within {graph.name}, which is not run where it stands")
-        )
-    lift(graph, recorder.builder.names, read_before(recorder, read))
+    if written and recorder.outer is not None:
+        raise NotImplementedError(places.with_place(f"an assignment to state.{written[0]} within {graph.name} in a loop or branch"))
+    stay = [n for n in graph.body if n.op in (structure.read, structure.assign) and n.attrs["cell"] in written]
+    lift(graph, recorder.builder.names, read_before(recorder, read), {id(n) for n in stay})
 
 
 def assign_after(recorder: Recorder, cells: Iterable[str], values: Iterable[Value]) -> None:

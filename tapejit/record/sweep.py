@@ -57,8 +57,10 @@ def connected(records: Iterable[Record], targets: Iterable[Any], sources: Sequen
     path, active = active_records(records, sources)
     reached = {id(t) for t in targets if id(t) in active}
     for record, on_path in reversed(path):
-        if any(id(o) in reached for o in record.outputs):
-            reached.update(id(record.inputs[i]) for i in on_path)
+        hit = [k for k, o in enumerate(record.outputs) if id(o) in reached]
+        if hit:
+            flowing = set(record.op.reached_operands(len(record.inputs), record.attrs, hit))
+            reached.update(id(record.inputs[i]) for i in on_path if i in flowing)
     return [id(s) in reached and _flows(s) for s in sources]
 
 

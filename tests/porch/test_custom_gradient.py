@@ -288,3 +288,28 @@ def test_pass_through():
     for g in (f, tf.function(f)):
         y, dx, dv = g(tf.constant(1.3))
         assert (float(y), float(dx), dv) == (9.0, 2.0, None)
+
+
+def test_an_assignment_in_the_gradient_runs_with_it():
+    calls = tf.Variable(0.0)
+
+    @tf.custom_gradient
+    def counted(x):
+        def grad(g):
+            calls.assign_add(1.0)
+            return g * 2.0 * x
+
+        return x * x, grad
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = counted(x) + counted(x * 2.0)
+        before = calls + 0.0
+        g = tape.gradient(y, x)
+        return before, g, calls + 0.0
+
+    for f, start in ((step, 0.0), (tf.function(step), 2.0)):
+        assert [float(v) for v in f(tf.constant(3.0))] == [start, 30.0, start + 2.0]
+    with pytest.raises(NotImplementedError, match=r"an assignment to state.calls within counted_gradient in a loop or branch"):
+        tf.function(lambda x: tf.cond(x > 0, lambda: counted(x), lambda: x))(tf.constant(1.0))
