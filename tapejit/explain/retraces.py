@@ -350,7 +350,7 @@ def _signature_to_paste(signature: Signature, earlier: Sequence[Arguments], now:
     if names:
         return ""
     shapes = [list(k.shape) if isinstance(k, TensorLeaf) else [] for k in now.keys]
-    for have in earlier:
+    for have in earlier[-_NEAR:]:
         if have.structure != now.structure:
             continue
         for shape, k, other in zip(shapes, now.keys, have.keys, strict=True):
