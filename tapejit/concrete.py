@@ -435,7 +435,11 @@ class ConcreteFunction:
             self._checked._checks = True
         return self._checked
 
-    def _variant(self, graph: Graph, part: str) -> ConcreteFunction:
+    def showing(self, graph: Graph) -> ConcreteFunction:
+        """The same trace with another graph of the same arguments, such as one that gives values on the way as results."""
+        return self._variant(graph, ("showing", self.number))
+
+    def _variant(self, graph: Graph, part: Any) -> ConcreteFunction:
         """A function like this one with another graph, still to be compiled; `part` says in what."""
         out = copy.copy(self)
         out.traced = graph

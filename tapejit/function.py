@@ -21,6 +21,7 @@ from tapejit.core import places
 from tapejit.donation import donated_parameters
 from tapejit.explain import frozen, retraces
 from tapejit.explain.retraces import Change, History, Retraces
+from tapejit.explain.verification import Verification, verify
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import thread
 from tapejit.sharing import Programs
@@ -223,6 +224,23 @@ class Function:
             return self._exactly(exact, retraces.UNEQUAL).checked().call(exact.tensors(), exact.variables())
         finally:
             self._history.settle()
+
+    def verify(self, *args: Any, **kwargs: Any) -> Verification:
+        """One call eagerly, interpreted and compiled, in the working precision and beside float64: prints as a table, and says which line's
+        compiled value departs first. Variables are put back; what the Python function itself does (it is called once eagerly) is not.
+        """
+        arguments = self.signature.bind(args, kwargs)
+        concrete = self._find(arguments)
+
+        def eager() -> Any:
+            before = functions_run_eagerly()
+            run_functions_eagerly(True)
+            try:
+                return self.python_function(*args, **kwargs)
+            finally:
+                run_functions_eagerly(before)
+
+        return verify(self.name, concrete, arguments.tensors(), arguments.variables(), eager)
 
     def traces(self) -> Retraces:
         """What made each trace: its number, signature, line of the call and cost, and in what it differs from the nearest earlier one."""

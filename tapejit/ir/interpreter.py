@@ -26,6 +26,11 @@ class Environment:
     ) -> None:
         self.cells, self.consts, self.sizes, self.outer = cells, consts, sizes_, outer
         self.arrays: dict[int, Any] = {}
+        self.node: Node | None = None  # the line that is being run
+
+    def inner(self) -> Environment:
+        """The environment of a nested graph."""
+        return type(self)(self.cells, self.consts, self.sizes, self)
 
     def __getitem__(self, x: Operand) -> Any:
         if isinstance(x, Literal):
@@ -108,9 +113,8 @@ def run_in(graph: Graph, args: list[Any], env: Environment) -> list[Any]:
         env[p] = a
     for node in graph.body:
         try:
-            out = node.op.interpret(
-                node, env, lambda g, xs, outer: run_in(g, xs, Environment(outer.cells, outer.consts, outer.sizes, outer))
-            )
+            env.node = node
+            out = node.op.interpret(node, env, lambda g, xs, outer: run_in(g, xs, outer.inner()))
         except (ValueError, TypeError, IndexError) as e:
             if node.place is None or "function" in node.attrs or "\n  at " in str(e):  # what the user's own Python raises stays as it is
                 raise
