@@ -14,6 +14,7 @@ from tapejit.ops import (  # noqa: F401
     exponential,
     factorizations,
     fft,
+    fft_open,
     fourier,
     gathering,
     indexing,

@@ -7,7 +7,6 @@ Gradients are transposes without conjugation (see `ops.complex`): the matrix of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,25 +21,24 @@ from tapejit.ops.complex import complex_dtype
 from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, conjugate, equal, logical_or, ones_like, select, zeros_like
 from tapejit.ops.fft import fft_axis, fft_table, roots
+from tapejit.ops.fft_open import fft_open
 from tapejit.ops.joining import concat
 from tapejit.ops.parted import times
 from tapejit.ops.parts import Parts
 from tapejit.ops.shapes import reshape
-from tapejit.ops.slicing import axis_slice, reversed_along, scalar_of
+from tapejit.ops.slicing import axis_slice, embed, reversed_along, scalar_of
 from tapejit.ops.tangents import multilinear
 
 
-def transformed(x: Parts, axes: tuple[int, ...], inverse: bool) -> Parts | None:
-    """The transform of parts along axes; None where a length is known only when the step runs, which NumPy computes."""
-    lengths = [n for a in axes if isinstance(n := x.dims[a], int)]
-    if len(lengths) < len(axes):
-        return None
-    if 0 in lengths:
-        return x
-    for k, (axis, n) in enumerate(zip(axes, lengths, strict=True), 1):
-        scale = 1 / math.prod(lengths) if inverse and k == len(axes) else 1.0
-        table = fft_table(n=n, dtype=x.dtype.real_dtype)
-        x = Parts(pairs=fft_axis(x.pairs, table, axis=axis, inverse=inverse, scale=scale))
+def transformed(x: Parts, axes: tuple[int, ...], inverse: bool) -> Parts:
+    """The transform of parts along axes."""
+    for axis in axes:
+        n = x.dims[axis]
+        if not isinstance(n, int):
+            x = Parts(pairs=fft_open(x.pairs, axis=axis, inverse=inverse))
+        elif n:
+            table = fft_table(n=n, dtype=x.dtype.real_dtype)
+            x = Parts(pairs=fft_axis(x.pairs, table, axis=axis, inverse=inverse, scale=1 / n if inverse else 1.0))
     return x
 
 
@@ -68,7 +66,7 @@ class FFT(Op):
     def vjp(self, g: Any, z: Any, x: Any, **attrs: Any) -> tuple[Any, ...]:
         return (lambda: fft(g, **attrs),)
 
-    def parted(self, x: Parts, *, axes: tuple[int, ...], inverse: bool = False) -> Parts | None:
+    def parted(self, x: Parts, *, axes: tuple[int, ...], inverse: bool = False) -> Parts:
         return transformed(x, axes, inverse)
 
     def samples(self, draw: Any) -> Iterator[Any]:
@@ -99,14 +97,16 @@ class RealFFT(Op):
         n = x.dims[-1]
         return (lambda: irfft(conjugate(g) * _weights(z, n, inverse=True), size=n),)
 
-    def parted(self, x: Any) -> Parts | None:
+    def parted(self, x: Any) -> Parts:
         n, last = x.dims[-1], len(x.dims) - 1
         if not isinstance(n, int) or n % 2 or n == 0:
+            if not isinstance(n, int) or n == 0:  # no numbers have one entry, 0, as one zero has
+                rank = len(x.dims)
+                x = embed(x, begin=(0,) * rank, shape=(*x.dims[:-1], sizes.maximum(n, 1)), stride=(1,) * rank)
             whole = transformed(Parts(x, zeros_like(x)), (last,), False)
-            return whole and whole.each(lambda v: axis_slice(v, last, 0, n // 2 + 1))
+            return whole.each(lambda v: axis_slice(v, last, 0, n // 2 + 1))
         half = n // 2
         z = transformed(Parts(pairs=reshape(x, shape=(*x.dims[:-1], half, 2))), (last,), False)
-        assert z is not None
         z = z.each(lambda v: concat(v, axis_slice(v, last, 0, 1), axis=last))
         y = z.each(lambda v: reversed_along(v, (last,)))
         even = Parts(0.5 * (z.re + y.re), 0.5 * (z.im - y.im))
@@ -115,7 +115,7 @@ class RealFFT(Op):
         return Parts(even.re + turned.re, even.im + turned.im)
 
     def samples(self, draw: Any) -> Iterator[Any]:
-        for shape in ((5,), (4,), (2, 6), (3, 1), (0, 4)):
+        for shape in ((5,), (4,), (2, 6), (3, 1), (0, 4), (2, 0)):
             yield (draw(shape),), {}
 
 
@@ -143,21 +143,22 @@ class InverseRealFFT(Op):
 
     def parted(self, x: Parts, *, size: Dim) -> Any:
         last, half = len(x.dims) - 1, size // 2
+        if size == 0:
+            return axis_slice(x.re, last, 0, 0)
         k = iota(size=x.dims[-1], dtype=dtypes.int64)
         ends = logical_or(equal(k, 0), equal(2 * k, scalar_of(size, dtypes.int64)))  # their imaginary parts do not count
         x = Parts(x.re, select(ends, zeros_like(x.im), x.im))
-        if not isinstance(size, int) or size % 2 or size == 0:
+        if not isinstance(size, int) or size % 2:
             rest = x.each(lambda v: reversed_along(axis_slice(v, last, 1, size - half - 1), (last,)))
             whole = Parts(concat(x.re, rest.re, axis=last), concat(x.im, -rest.im, axis=last))
             z = transformed(whole, (last,), True)
-            return z and z.re
+            return z.re
         y = x.each(lambda v: reversed_along(axis_slice(v, last, 1, half), (last,)))
         x = x.each(lambda v: axis_slice(v, last, 0, half))
         even, odd = Parts(x.re + y.re, x.im - y.im), Parts(x.re - y.re, x.im + y.im)
         w = Parts(pairs=roots(n=size, size=half, dtype=x.re.dtype))
         turned = times(odd, Parts(w.re, -w.im))
         z = transformed(Parts(0.5 * (even.re - turned.im), 0.5 * (even.im + turned.re)), (last,), True)
-        assert z is not None
         return reshape(z.pairs, shape=(*z.dims[:-1], size))
 
     def samples(self, draw: Any) -> Iterator[Any]:

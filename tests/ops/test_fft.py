@@ -86,6 +86,18 @@ def test_the_axis_behind_may_be_open():
         close(f(tf.constant(z)).numpy(), np.fft.fft2(z), columns, "complex64")
 
 
+def test_open_lengths():
+    """One program for all lengths; real transforms and several axes too."""
+    spec = tf.TensorSpec([None, None], tf.complex64)
+    f = tf.function(lambda z: (tf.signal.fft(z), tf.signal.ifft2d(z), tf.signal.rfft(tf.math.real(z))), input_signature=[spec])
+    for shape in ((1, 1), (3, 5), (9, 64), (2, 100), (2, 0)):
+        z = draw(*shape)
+        wanted = [np.fft.fft(z), np.fft.ifft2(z), np.fft.rfft(z.real)] if z.size else [z, z, np.zeros((2, 1))]
+        for got, y in zip(f(tf.constant(z)), wanted, strict=True):
+            close(got.numpy(), y, 8 * max(shape), "complex64")
+    assert plan.plan(pipeline.run(f.graph()), Target()).host == ()
+
+
 def test_spectra_and_their_gradients_are_native():
     """A loss of a short-time spectrum, with its gradient: one program without callbacks."""
 
