@@ -28,6 +28,7 @@ Every op of the tensor IR, by the module of `tapejit/ops` it is in. Written by `
 - **gradient**: `yes`, and the operands that none flows to, counted from 1; `none`: the gradient is None; `error`: LookupError when a gradient
   would have to pass through the op.
 - **kernel**: `at`: one element as an expression, which fuses with others; `kernel`: a loop nest of its own; `view`: the operand's memory;
+  `table`: made when the step is planned;
   `host`: the compiled step calls the NumPy function back; `graph`: part of the language, carried out by the schedule. Complex numbers:
   `by parts` is written with ops on their parts, a kernel `of pairs` takes them as pairs of real ones; else they go through the host.
 """
@@ -95,6 +96,8 @@ def _kernel(op: Any) -> str:
     views = op.view and op.at is None
     real = "view" if views else "at" if op.at is not None else "kernel of pairs" if op.pairs else "kernel" if op.kernel is not None else ""
     forms = [f for f in (real, "by parts" if op.parted is not None else "") if f]
+    if not forms and all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(op.infer).parameters.values()):
+        return "table"
     return ", ".join(forms) or ("graph" if _module(op) in _LANGUAGE else "host")
 
 

@@ -83,7 +83,7 @@ class Programs:
 
         for p in near:
             general = generalise(p.graph, p.outline, graph, mine) if p.general is None else None
-            if general is None:
+            if general is None or not _worth_sharing(graph, general.graph):
                 continue
             one, two = general.sizes_of(p.outline) or {}, general.sizes_of(mine) or {}
             likely = {name: max(n, one.get(name, 0)) for name, n in two.items()}
@@ -92,3 +92,12 @@ class Programs:
             except (InternalError, NotImplementedError, ValueError, TypeError) as e:
                 _log.debug("%s is compiled for its exact sizes: %s", p.graph.name, e)
         return None
+
+
+def _worth_sharing(graph: Graph, general: Graph) -> bool:
+    """Whether the sizes that kernels should be made for are still known where they were known in the graph of a trace."""
+
+    def made_for(g: Graph) -> list[Any]:
+        return [d for n in g.walk() for d in n.op.made_for(*(a.type for a in n.args), **n.attrs)]
+
+    return all(isinstance(d, int) or not isinstance(was, int) for was, d in zip(made_for(graph), made_for(general), strict=True))

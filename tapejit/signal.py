@@ -1,7 +1,6 @@
 """`tf.signal`: Fourier transforms, windows, frames and short-time transforms.
 
-In: real or complex tensors whose last axes are transformed; out: tensors. Complex numbers are computed by NumPy, in a compiled step
-through the host.
+In: real or complex tensors whose last axes are transformed; out: tensors.
 """
 
 from __future__ import annotations

@@ -58,7 +58,18 @@ def test_ode_fit_finds_the_rates():
 
 @pytest.mark.parametrize(
     "name",
-    ["digits", "linear_regression", "physics_informed", "gan", "ode_fit", "bench_peers", "bench_eager", "bench_import", "bench_linalg"],
+    [
+        "digits",
+        "linear_regression",
+        "physics_informed",
+        "gan",
+        "ode_fit",
+        "bench_peers",
+        "bench_eager",
+        "bench_import",
+        "bench_linalg",
+        "bench_fft",
+    ],
 )
 def test_each_says_how_it_is_run(name, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -90,3 +101,8 @@ def test_the_benchmark_of_pipelines_times_each():
     times = load("bench_data").main(["--rows", "64", "--columns", "3", "--batch", "8", "--rounds", "1"])
     assert {"batch", "shuffle(all).batch", "map.batch"} <= set(times)
     assert all(t > 0 for t in times.values())
+
+
+def test_bench_fft_runs(capsys):
+    load("bench_fft").main(["--rounds", "1"])
+    assert capsys.readouterr().out.count("tapejit") == 6

@@ -90,6 +90,10 @@ class Op:
         """Whether `at` or `kernel` serves operands of these types; complex numbers only where `pairs` is set."""
         return True
 
+    def made_for(self, *types: Type, **attrs: Any) -> tuple[Any, ...]:
+        """The sizes that a kernel of this op should be made for: a program that leaves them open is so much slower that it is not worth sharing."""
+        return ()
+
     def samples(self, draw: Any) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """Yield (operands as NumPy arrays, attributes) that the laws try; `draw` makes arrays (see `ops.samples`)."""
         raise NotImplementedError(f"{self.name}.samples")

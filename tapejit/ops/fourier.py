@@ -66,6 +66,9 @@ class FFT(Op):
     def vjp(self, g: Any, z: Any, x: Any, **attrs: Any) -> tuple[Any, ...]:
         return (lambda: fft(g, **attrs),)
 
+    def made_for(self, x: Type, *, axes: tuple[int, ...], inverse: bool = False) -> tuple[Dim, ...]:
+        return tuple(x.shape[a] for a in axes)
+
     def parted(self, x: Parts, *, axes: tuple[int, ...], inverse: bool = False) -> Parts:
         return transformed(x, axes, inverse)
 
@@ -96,6 +99,9 @@ class RealFFT(Op):
     def vjp(self, g: Any, z: Any, x: Any) -> tuple[Any, ...]:
         n = x.dims[-1]
         return (lambda: irfft(conjugate(g) * _weights(z, n, inverse=True), size=n),)
+
+    def made_for(self, x: Type) -> tuple[Dim, ...]:
+        return x.shape[-1:]
 
     def parted(self, x: Any) -> Parts:
         n, last = x.dims[-1], len(x.dims) - 1
@@ -140,6 +146,9 @@ class InverseRealFFT(Op):
 
     def vjp(self, g: Any, z: Any, x: Any, *, size: Dim) -> tuple[Any, ...]:
         return (lambda: conjugate(rfft(g)) * _weights(x, size, inverse=False),)
+
+    def made_for(self, x: Type, *, size: Dim) -> tuple[Dim, ...]:
+        return (size,)
 
     def parted(self, x: Parts, *, size: Dim) -> Any:
         last, half = len(x.dims) - 1, size // 2

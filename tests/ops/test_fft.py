@@ -98,6 +98,18 @@ def test_open_lengths():
     assert plan.plan(pipeline.run(f.graph()), Target()).host == ()
 
 
+def test_every_length_has_a_program_of_its_own_but_rows_share_one():
+    f = tf.function(tf.signal.fft)
+    made = []
+    for shape in ((4, 8), (4, 16), (4, 24), (5, 24), (6, 24), (7, 24)):
+        z = draw(*shape)
+        close(f(tf.constant(z)).numpy(), np.fft.fft(z), 24, "complex64")
+        made.append(f.get_concrete_function(tf.constant(z)).program()[0])
+    lengths = [p.graph.params[0].type.shape[-1] for p in made]
+    assert lengths == [8, 16, 24, 24, 24, 24]
+    assert made[-1] is made[-2]
+
+
 def test_spectra_and_their_gradients_are_native():
     """A loss of a short-time spectrum, with its gradient: one program without callbacks."""
 
