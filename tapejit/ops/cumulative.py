@@ -22,6 +22,8 @@ from tapejit.ops.batching import along
 from tapejit.ops.elementwise import exp
 from tapejit.ops.tangents import multilinear
 
+Number = tuple[Expr, Expr]  # a complex number: real and imaginary part
+
 
 def over(body: tuple[Stmt, ...], dims: tuple[Dim, ...], index: list[Var], axis: int) -> tuple[Stmt, ...]:
     """Loops over all axes but `axis` around `body`; the outermost may be divided among threads."""
@@ -81,12 +83,20 @@ class Cumulative(Op):
         """The running value after one more element."""
         raise NotImplementedError(f"{self.name}.step")
 
+    def complex_step(self, so_far: Number, *elements: Number) -> Number:
+        """The same of complex numbers, as pairs of parts."""
+        raise NotImplementedError(f"{self.name}.complex_step")
+
     def kernel(self, outs: Any, ins: Any, work: Any, *, axis: int, exclusive: bool = False, reverse: bool = False) -> tuple[Stmt, ...]:
         """One pass along the axis for every row."""
         dims, dtype = ins[0].dims, _computed(ins[0].dtype)
         index = [Var(dtypes.int64, f"c{k}") for k in range(len(dims))]
         turn: Expr = index[axis]
         at = tuple(expr.of_dim(dims[axis]) - 1 - turn if k == axis and reverse else v for k, v in enumerate(index))
+        if dtype.kind == "c":
+            return over(
+                self._complex_scan(outs[0].pairs, [x.pairs for x in ins], at, index[axis].name, dims[axis], exclusive), dims, index, axis
+            )
         running = Var(dtype, "running")
         following = Let("following", self.step(running, *(expr.cast(x[at], dtype) for x in ins)))
         after = Var(dtype, "following")
@@ -94,6 +104,21 @@ class Cumulative(Op):
         scan = For(index[axis].name, dims[axis], "serial", (following, store, Update("running", "set", after)))
         start = self.neutral(ins[0].dtype.np)
         return over((Accumulator("running", expr.as_expr(start if dtype.kind in "iu" else float(start), dtype)), scan), dims, index, axis)
+
+    def _complex_scan(self, out: Any, ins: list[Any], at: tuple[Expr, ...], turn: str, n: Dim, exclusive: bool) -> tuple[Stmt, ...]:
+        """The loop along the axis for pairs."""
+        parts = (expr.as_expr(0), expr.as_expr(1))
+        names = ("re", "im")
+        running, after = (tuple(Var(out.dtype, f"{when}_{name}") for name in names) for when in ("running", "following"))
+        following = self.complex_step((running[0], running[1]), *((x[(*at, parts[0])], x[(*at, parts[1])]) for x in ins))
+        body: list[Stmt] = [Let(v.name, value) for v, value in zip(after, following, strict=True)]
+        body += [out.store((*at, k), value) for k, value in zip(parts, running if exclusive else after, strict=True)]
+        body += [Update(v.name, "set", value) for v, value in zip(running, after, strict=True)]
+        starts = (float(self.neutral(np.float64)), 0.0)
+        return (
+            *(Accumulator(v.name, expr.as_expr(start, out.dtype)) for v, start in zip(running, starts, strict=True)),
+            For(turn, n, "serial", tuple(body)),
+        )
 
     def draws(self, draw: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
         """Operands of a sample."""
@@ -127,6 +152,7 @@ class LinearScan(Cumulative):
 
     name = "linear_scan"
     kinds = "fc"
+    pairs = True
 
     def run(self, a: Any, b: Any) -> Any:
         out = b.copy()
@@ -136,6 +162,10 @@ class LinearScan(Cumulative):
 
     def step(self, so_far: Expr, a: Expr, b: Expr) -> Expr:
         return b + a * so_far
+
+    def complex_step(self, so_far: Number, *elements: Number) -> Number:
+        (a, b), u = elements, so_far
+        return b[0] + (a[0] * u[0] - a[1] * u[1]), b[1] + (a[0] * u[1] + a[1] * u[0])
 
     def vjp(self, g: Any, z: Any, a: Any, b: Any, *, axis: int, exclusive: bool = False, reverse: bool = False) -> tuple[Any, ...]:
         if exclusive:
@@ -169,6 +199,7 @@ class CumProd(Cumulative):
     """Running product. The gradient is right where elements are 0, as are gradients of higher order."""
 
     name = "cumprod"
+    pairs = True
 
     def run(self, x: Any) -> Any:
         return np.cumprod(x, axis=0, dtype=x.dtype)
@@ -178,6 +209,10 @@ class CumProd(Cumulative):
 
     def step(self, so_far: Expr, x: Expr) -> Expr:
         return so_far * x
+
+    def complex_step(self, so_far: Number, *elements: Number) -> Number:
+        (x,), u = elements, so_far
+        return u[0] * x[0] - u[1] * x[1], u[0] * x[1] + u[1] * x[0]
 
     def vjp(self, g: Any, z: Any, x: Any, *, axis: int, exclusive: bool = False, reverse: bool = False) -> tuple[Any, ...]:
         def rule() -> Any:

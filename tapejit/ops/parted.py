@@ -18,8 +18,8 @@ from tapejit.ops import reductions as r
 from tapejit.ops import special as s
 from tapejit.ops.broadcasting import broadcast_to, sum_to
 from tapejit.ops.complex import angle, complex_, imag, real
-from tapejit.ops.parts import Parts
-from tapejit.ops.slicing import embed
+from tapejit.ops.parts import Parts, from_pairs, to_pairs
+from tapejit.ops.slicing import axis_slice, embed
 
 POWERS = 64  # whole exponents up to this are multiplied out
 
@@ -403,6 +403,21 @@ def _atan(x: Parts) -> Parts:
 
 
 # ------------------------------------------------------------------------------------------------ products
+@parted(r.prod)
+def _prod(x: Parts, *, axis: tuple[int, ...], keepdims: bool = False) -> Parts:
+    """The last of the running products, which begin with 1."""
+    if not axis:
+        return x
+    rows = x.each(lambda v: r.last_axis(v, axis)[0])
+    *lead, n = rows.dims
+    last = len(lead)
+    begin, stride, shape = (*(0,) * last, 1), (1,) * (last + 1), (*lead, n + 1)
+    longer = Parts(*(embed(v, begin=begin, shape=shape, stride=stride, value=k) for v, k in ((rows.re, 1.0), (rows.im, 0.0))))
+    running = Parts(pairs=to_pairs(cumulative.cumprod(from_pairs(longer.pairs), axis=last)))
+    kept = r.kept_shape(x.dims, axis, keepdims)
+    return running.each(lambda v: shapes.reshape(axis_slice(v, last, n, 1), shape=kept))
+
+
 @parted(matmul.matmul)
 def _matmul(x: Parts, y: Parts, **attrs: Any) -> Parts:
     def product(a: Any, b: Any) -> Any:

@@ -15,6 +15,7 @@ import pytest
 
 import tapejit as tf
 from tapejit.core import dtypes, sizes
+from tapejit.core.target import Target
 from tapejit.core.types import Type
 from tapejit.function import function
 from tapejit.ir import interpreter
@@ -26,7 +27,9 @@ from tapejit.ir.printer import text
 from tapejit.loops import expr, nest, reference
 from tapejit.ops.families import Elementwise
 from tapejit.ops.samples import Draw
+from tapejit.passes import pipeline
 from tapejit.schedule.define import Source
+from tapejit.schedule.plan import plan
 from tapejit.spec import TensorSpec
 
 # ops about cells, tapes, sizes and graphs have tests of their own
@@ -411,3 +414,15 @@ def test_compiled_for_open_sizes(name):
     for out, (xs, attrs) in zip(outs, cases, strict=True):
         for got, wanted in zip(out if isinstance(out, (tuple, list)) else (out,), eager(op, xs, attrs), strict=True):
             agree(got.numpy(), wanted, (name, list(map(of, xs)), attrs), scale=2)
+
+
+@pytest.mark.parametrize("name", LAWFUL)
+def test_complex_numbers_are_native(name):
+    """No compiled op on complex numbers calls the host, but for those that have no kernel for real ones either."""
+    op = OPS[name]
+    cases = [c for c in samples(name, dtypes.complex64) if c[1].get("combine", "set") in ("set", "add", "sub")]  # other scattered ones do
+    cases += [c for c in samples(name, dtypes.float32) if any(y.dtype.kind == "c" for y in eager(op, *c))]
+    if not cases:
+        pytest.skip("takes and makes no complex numbers")
+    called = {w.op.name for w in plan(pipeline.run(recorded(op, cases)), Target()).host}
+    assert called <= ({name} if op.at is None and op.kernel is None and op.parted is None else set())
