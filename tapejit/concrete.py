@@ -34,7 +34,7 @@ from tapejit.sharing import Program, Programs
 from tapejit.signature import Arguments, FunctionType, Signature, fitted
 from tapejit.spec import TensorSpec
 from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
-from tapejit.trace_type import Leaf, LiteralLeaf, ObjectLeaf, ProtocolLeaf, TensorLeaf, VariableLeaf, leaf_key
+from tapejit.trace_type import HandleLeaf, Leaf, LiteralLeaf, ObjectLeaf, ProtocolLeaf, TensorLeaf, VariableLeaf, leaf_key
 from tapejit.tracing import Creation, Recording, record, view
 from tapejit.variable import Variable, paused_tapes
 
@@ -219,6 +219,8 @@ class ConcreteFunction:
         return [self._fitted(x, k, refuse) for x, k in zip(leaves, self.keys, strict=True)]
 
     def _fitted(self, x: Any, key: Leaf, refuse: Callable[[str], NoReturn]) -> Any:
+        if isinstance(key, HandleLeaf):
+            return x.__tf_handle__()[0] if key.accepts(leaf_key(x, {})) else refuse(f"Can not cast {x!r} to {key!r}")
         if isinstance(key, TensorLeaf):
             return fitted(x, TensorSpec([d if isinstance(d, int | str) else None for d in key.shape], key.dtype), refuse)[0]
         given = leaf_key(x, {})

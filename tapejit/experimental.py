@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tapejit.data.dataset import Optional
+from tapejit.data.iterators import Optional
 
 __all__ = ["Optional"]

@@ -18,6 +18,7 @@ from tapejit.ops.operand import Tensor
 from tapejit.spec import TensorSpec
 from tapejit.tensor import convert_to_tensor
 from tapejit.trace_type import (
+    HandleLeaf,
     Leaf,
     LiteralLeaf,
     Nested,
@@ -60,9 +61,7 @@ class Arguments:
 
     def exact(self) -> Arguments:
         """The same call with no size left open."""
-        keys = tuple(
-            TensorLeaf(k.dtype, tuple(x.dims)) if isinstance(k, TensorLeaf) else k for x, k in zip(self.leaves, self.keys, strict=True)
-        )
+        keys = tuple(k.exact(x) if isinstance(k, TensorLeaf) else k for x, k in zip(self.leaves, self.keys, strict=True))
         return Arguments(self.structure, self.leaves, keys)
 
     def tensors(self) -> list[Any]:
@@ -128,7 +127,11 @@ class Signature:
             if not isinstance(x, Tensor) and is_array(x):
                 leaves[k] = convert_to_tensor(x)
         aliases: dict[int, int] = {}
-        return Arguments((names, structure), leaves, tuple(leaf_key(x, aliases) for x in leaves))
+        keys = tuple([leaf_key(x, aliases) for x in leaves])
+        for k, key in enumerate(keys):
+            if isinstance(key, HandleLeaf):
+                leaves[k] = leaves[k].__tf_handle__()[0]
+        return Arguments((names, structure), leaves, keys)
 
     def _canonical(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """The names of the keyword arguments, and all values: positional ones first, then those of the names."""

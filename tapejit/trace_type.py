@@ -10,12 +10,13 @@ import abc
 import types
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tapejit.core import places
+from tapejit.core.dtypes import int64
 from tapejit.core.shape import TensorShape
 from tapejit.ops.operand import Tensor
 from tapejit.spec import TensorSpec
@@ -74,6 +75,7 @@ class TensorLeaf(Leaf):
     def accepts(self, other: Leaf) -> bool:
         return (
             isinstance(other, TensorLeaf)
+            and not isinstance(other, HandleLeaf)
             and self.dtype is other.dtype
             and len(self.shape) == len(other.shape)
             and all(a == b or not isinstance(a, int) for a, b in zip(self.shape, other.shape, strict=True))
@@ -84,8 +86,38 @@ class TensorLeaf(Leaf):
             return self
         return TensorLeaf(self.dtype, tuple(a if a == b else None for a, b in zip(self.shape, other.shape, strict=True)))
 
+    def exact(self, tensor: Any) -> TensorLeaf:
+        """The same with no size left open, as a tensor passed for it has them."""
+        return replace(self, shape=tuple(tensor.dims))
+
+    def seen(self, tensor: Any) -> Any:
+        """What the traced function sees of an argument that is `tensor` in its graph."""
+        return tensor
+
     def __repr__(self) -> str:
         return f"TensorSpec(shape={TensorShape([d if isinstance(d, int) else None for d in self.shape])}, dtype={self.dtype!r}, name=None)"
+
+
+@dataclass(frozen=True)
+class HandleLeaf(TensorLeaf):
+    """An object that a step knows by a number, which is passed in its place: a dataset or an iterator over one.
+
+    `kind` says which objects one trace serves, and `kind.seen(number)` gives what the traced function sees of them.
+    """
+
+    kind: Any = None
+
+    def accepts(self, other: Leaf) -> bool:
+        return self == other
+
+    def merged(self, other: Leaf) -> Leaf:
+        return self
+
+    def seen(self, tensor: Any) -> Any:
+        return self.kind.seen(tensor)
+
+    def __repr__(self) -> str:
+        return repr(self.kind)
 
 
 @dataclass(frozen=True)
@@ -189,6 +221,8 @@ def leaf_key(x: Any, aliases: dict[int, int]) -> Leaf:
         return TensorLeaf(x.dtype, x.known_rank())
     if type(x) in _LITERALS:
         return LiteralLeaf(x)
+    if hasattr(x, "__tf_handle__"):
+        return HandleLeaf(int64, (), x.__tf_handle__()[1])
     if hasattr(x, "__tf_tracing_type__"):
         found = x.__tf_tracing_type__(None)
         if not isinstance(found, TraceType):

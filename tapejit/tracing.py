@@ -148,7 +148,7 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
     for x, k, n in zip(arguments.leaves, arguments.keys, signature.leaf_names(arguments.structure), strict=True):
         if isinstance(k, TensorLeaf):
             type = Type(k.dtype, tuple(d if isinstance(d, int) else size(d) for d in k.shape))
-            symbolic.append(GraphTensor(recorder.builder.parameter(n, type), recorder))
+            symbolic.append(k.seen(GraphTensor(recorder.builder.parameter(n, type), recorder)))
         elif isinstance(k, ProtocolLeaf):
             symbolic.append(k.type.placeholder_value())
         else:

@@ -6,35 +6,33 @@ import os
 from collections.abc import Callable, Sequence
 from collections.abc import Iterator as PythonIterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import optree
 
 from tapejit.core import dtypes, places
-from tapejit.core.errors import InvalidArgumentError, OperatorNotAllowedInGraphError, OutOfRangeError
+from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.shape import TensorShape
+from tapejit.data.arguments import declared, is_shape, per_leaf, shape_of
 from tapejit.data.elements import Elements, array_of, elements_of, flattened, packing, tensors
 from tapejit.data.functions import ElementFunction
 from tapejit.data.grouping import Batch, GroupByWindow, PaddedBatch, Unbatch, Window
+from tapejit.data.iterators import Iterator, NumpyIterator
 from tapejit.data.options import Options
 from tapejit.data.order import Cache, Chosen, Concatenate, Repeat, Sampled, Shard, Shuffle, Skip, Take, Zip
-from tapejit.data.pipeline import INFINITE, UNKNOWN, DatasetSpec, Seeded, Stage
+from tapejit.data.pipeline import INFINITE, UNKNOWN, DatasetSpec, Stage
 from tapejit.data.sources import Fixed, Generator, Random, Range, TensorSlice
 from tapejit.data.threads import Prefetch
-from tapejit.data.traced import TracedIterator
+from tapejit.data.traced import Argument, TracedIterator, bound, handle, passed
 from tapejit.data.transform import Accumulation, Filter, FlatMap, Map, Scan, TakeWhile, Unique
 from tapejit.ir.op import thread
 from tapejit.random import process_state
 from tapejit.runtime.host import cores
-from tapejit.spec import TensorSpec
-from tapejit.tensor import EagerTensor, convert_to_tensor
+from tapejit.tensor import EagerTensor
 
 AUTOTUNE = -1
-_range, _zip, _enumerate = range, zip, enumerate  # the class has methods of these names
-
-
-def _int(x: Any) -> int:
-    return int(x)
+_range, _zip = range, zip  # the class has methods of these names
 
 
 def _workers(num_parallel_calls: Any) -> int:
@@ -98,7 +96,7 @@ class Dataset:
         elif output_types is None:
             raise TypeError(places.with_place("Either the `output_types` or the `output_signature` argument must be given."))
         else:
-            elements = _declared(output_types, output_shapes)
+            elements = declared(output_types, output_shapes)
         arguments = [] if args is None else [array_of(a)[()] for a in args]
         return Dataset(Generator(generator, elements, arguments))
 
@@ -221,10 +219,10 @@ class Dataset:
     ) -> Dataset:
         """Elements padded to one shape and stacked; None or -1 in `padded_shapes` is the largest size in the batch."""
         elements = self._stage.elements
-        shapes = None if padded_shapes is None else [_shape(s) for s in _per_leaf(elements, padded_shapes, _is_shape)]
+        shapes = None if padded_shapes is None else [shape_of(s) for s in per_leaf(elements, padded_shapes, is_shape)]
         values = None
         if padding_values is not None:
-            values = _per_leaf(elements, padding_values, lambda v: not isinstance(v, tuple | dict), repeated=True)
+            values = per_leaf(elements, padding_values, lambda v: not isinstance(v, tuple | dict), repeated=True)
         return self._after(PaddedBatch(self._stage, int(batch_size), bool(drop_remainder), shapes, values))
 
     def unbatch(self, name: str | None = None) -> Dataset:
@@ -293,7 +291,7 @@ class Dataset:
                         f"with pad_to_bucket_boundary, elements must be shorter than the last boundary, {bounds[-1]}"
                     )
                 limit = bounds[int(k)] - 1
-                listed = _per_leaf(bucket._elements(), shapes, _is_shape)
+                listed = per_leaf(bucket._elements(), shapes, is_shape)
                 shapes = Elements(
                     bucket._elements().tree, tuple(TensorShape([limit if d in (None, -1) else d for d in s]) for s in listed)
                 ).structure
@@ -361,7 +359,7 @@ class Dataset:
         """The state after `reduce_func(state, element)`, which gives the next one, has been called with all elements."""
         accumulation = self._accumulation(initial_state, reduce_func)
         state = accumulation.state
-        for new, _ in accumulation:
+        for new, _ in accumulation.over(self._stage):
             state = new
         return packing(accumulation.tree)(tensors(state, Dataset))
 
@@ -417,135 +415,58 @@ class Dataset:
         return found[0]
 
     def __iter__(self) -> Iterator:
-        return Iterator(self)
+        return Iterator(self._stage, Dataset)
 
+    # ---------------------------------------------------------------------------------- in traced functions
     def __tf_traced_iter__(self) -> TracedIterator:
         """How the function being traced goes along the dataset: from its beginning, each time it runs."""
-        return TracedIterator("dataset", self._stage.each, self._stage.elements)
+        stage = self._stage
+        arguments = [s for s in stage.all() if isinstance(s, Argument)]
+        known: WeakKeyDictionary[Dataset, Stage] = WeakKeyDictionary()  # shuffles go on from one run to the next
+
+        def begin(*datasets: Dataset) -> PythonIterator[Any]:
+            if not datasets:
+                return stage.each()
+            if datasets[0] not in known or len(datasets) > 1:
+                known[datasets[0]] = self._of(arguments, datasets)._stage
+            return known[datasets[0]].each()
+
+        return TracedIterator("dataset", begin, stage.elements, [a.handle for a in arguments])
+
+    def __tf_handle__(self) -> tuple[Any, DatasetSpec]:
+        """The number that is passed to a traced function for the dataset, and which datasets one trace serves."""
+        return self._number(), _DatasetKind(self.element_spec)
+
+    def _number(self) -> Any:
+        if isinstance(self._stage, Argument):
+            return self._stage.handle
+        if thread.recorder is None:
+            return handle(self)
+        arguments = [s for s in self._stage.all() if isinstance(s, Argument)]
+        return passed("dataset", lambda *given: self._of(arguments, given) if given else self, [a.handle for a in arguments])
+
+    def _of(self, arguments: Sequence[Argument], given: Sequence[Dataset]) -> Dataset:
+        """This dataset with other ones in the place of arguments of the function being traced."""
+        return Dataset(bound(self._stage, {id(a): d._stage for a, d in _zip(arguments, given, strict=True)}), self._options)
 
     def as_numpy_iterator(self) -> PythonIterator[Any]:
         """The elements with arrays in them."""
         for spec in self._stage.elements.leaves if self._stage.known else ():
             if isinstance(spec, DatasetSpec):
                 raise TypeError(places.with_place("`tf.data.Dataset.as_numpy_iterator()` is not supported for datasets of datasets"))
-        return NumpyIterator(self)
+        return NumpyIterator(self._stage)
 
     def __repr__(self) -> str:
         spec = self._stage.elements.structure if self._stage.known else "unknown until it is traced"
         return f"<_{type(self._stage).__name__}Dataset element_spec={spec}>"
 
 
-class Iterator:
-    """An iterator over a dataset (`tf.data.Iterator`)."""
+class _DatasetKind(DatasetSpec):
+    """Datasets of one element spec as arguments of traced functions."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._begin([s.state for s in self._seeded()])
-
-    def _begin(self, streams: list[list[int]], position: int = 0) -> None:
-        stage = self._dataset._stage
-        self._streams, self._position = streams, position
-        self._each = (Skip(stage, position) if position else stage).each()
-        self._pack: Callable[[Any], Any] | None = None
-
-    def __iter__(self) -> Iterator:
-        return self
-
-    def __next__(self) -> Any:
-        if thread.recorder is not None:
-            raise OperatorNotAllowedInGraphError(
-                places.with_place(
-                    "Iterating over a dataset in Python is not possible while a function is traced; leave autograph on, or write get_next()"
-                )
-            )
-        leaves = next(self._each)
-        self._position += 1
-        pack = self._pack
-        if pack is None:
-            pack = self._pack = packing(self._dataset._stage.tree)
-        return pack([EagerTensor(x) if isinstance(x, np.ndarray | np.generic) else Dataset(x) for x in leaves])
-
-    def __tf_traced_iter__(self) -> TracedIterator:
-        """How the function being traced goes on along the dataset, from where this iterator is when it runs."""
-        return TracedIterator("iterator", lambda: self._each, self._dataset._stage.elements)
-
-    def get_next(self, name: str | None = None) -> Any:
-        """The next element. OutOfRangeError at the end."""
-        if thread.recorder is not None:
-            return self.__tf_traced_iter__().next()
-        try:
-            return next(self)
-        except StopIteration:
-            raise OutOfRangeError(places.with_place("End of sequence")) from None
-
-    # ---------------------------------------------------------------------------------- in checkpoints
-    def _seeded(self) -> list[Seeded]:
-        return [s for s in self._dataset._stage.all() if isinstance(s, Seeded)]
-
-    def saved_state(self) -> np.ndarray:
-        """What a checkpoint holds: the number of elements taken, and how the random streams of the pipeline began."""
-        return np.array([self._position, *(n for state in self._streams for n in state)], np.uint64)
-
-    def restore_state(self, array: np.ndarray) -> None:
-        """Go on where a checkpoint was made, in the same order. InvalidArgumentError for the state of another pipeline."""
-        stages = self._seeded()
-        position, numbers = int(array[0]), [int(n) for n in array[1:]]
-        if len(numbers) != sum(len(s.state) for s in stages):
-            raise InvalidArgumentError(places.with_place("the iterator in the checkpoint is one over another pipeline"))
-        streams = []
-        for s in stages:
-            s.state = numbers[: len(s.state)]
-            streams.append(s.state)
-            del numbers[: len(s.state)]
-        self._begin(streams, position)
-
-    def get_next_as_optional(self) -> Optional:
-        """The next element, or none, as an `Optional`."""
-        return Optional(list(_take(self, 1)), self.element_spec)
-
-    @property
-    def element_spec(self) -> Any:
-        """The specs of the elements, in their structure."""
-        return self._dataset.element_spec
-
-
-class NumpyIterator:
-    """The elements of a dataset with arrays for tensors."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._stage, self._each = dataset._stage, dataset._stage.each()
-        self._pack: Callable[[Any], Any] | None = None
-
-    def __iter__(self) -> NumpyIterator:
-        return self
-
-    def __next__(self) -> Any:
-        leaves = next(self._each)
-        if self._pack is None:
-            self._pack = packing(self._stage.tree)
-        return self._pack([EagerTensor(x).numpy() for x in leaves])
-
-
-class Optional:
-    """An element or none (`tf.experimental.Optional`)."""
-
-    def __init__(self, elements: list[Any], spec: Any) -> None:
-        self._elements, self.element_spec = elements, spec
-
-    def has_value(self, name: str | None = None) -> Any:
-        """Whether there is an element."""
-        return convert_to_tensor(bool(self._elements))
-
-    def get_value(self, name: str | None = None) -> Any:
-        """The element. InvalidArgumentError if there is none."""
-        if not self._elements:
-            raise InvalidArgumentError(places.with_place("The given optional does not have a value."))
-        return self._elements[0]
-
-
-def _take(items: Any, count: int) -> PythonIterator[Any]:
-    for _, item in _zip(_range(count), items, strict=False):
-        yield item
+    def seen(self, handle: Any) -> Dataset:
+        """What the function sees: a dataset that can be transformed and gone along."""
+        return Dataset(Argument(elements_of(self.element_spec), handle))
 
 
 def _inside(x: Any) -> Stage | None:
@@ -561,37 +482,3 @@ def _stages(datasets: Sequence[Any]) -> list[Stage]:
         if stage is None:
             raise TypeError(places.with_place(f"expected a tf.data.Dataset, got {d!r}"))
     return out  # type: ignore[return-value]
-
-
-def _declared(output_types: Any, output_shapes: Any) -> Elements:
-    types, tree = optree.tree_flatten(output_types, is_leaf=lambda x: isinstance(x, list))
-    if output_shapes is None:
-        return Elements(tree, tuple(TensorSpec(None, t) for t in types))
-    shapes = _per_leaf(Elements(tree, tuple(types)), output_shapes, _is_shape)
-    return Elements(tree, tuple(TensorSpec(_shape(s), t) for t, s in _zip(types, shapes, strict=True)))
-
-
-def _is_shape(x: Any) -> bool:
-    """Whether `x` stands for one shape rather than for a structure of shapes."""
-    if isinstance(x, TensorShape | list | int) or x is None or hasattr(x, "numpy"):
-        return True
-    return isinstance(x, tuple) and all(d is None or isinstance(d, int) for d in x)
-
-
-def _shape(x: Any) -> TensorShape:
-    """A shape in which None and -1 are unknown."""
-    if isinstance(x, TensorShape) or x is None:
-        return TensorShape(x)
-    listed = x.numpy().tolist() if hasattr(x, "numpy") else [x] if isinstance(x, int) else x
-    return TensorShape([None if d in (None, -1) else d for d in listed])
-
-
-def _per_leaf(elements: Elements, given: Any, leaf: Callable[[Any], bool], repeated: bool = False) -> list[Any]:
-    """One entry of `given` for each leaf of the elements; `repeated`: one that is no structure stands for all of them."""
-    count = len(elements.leaves)
-    if leaf(given) and (elements.tree.is_leaf() or repeated):
-        return [given] * count
-    listed = optree.tree_leaves(given, is_leaf=leaf, none_is_leaf=True)
-    if len(listed) != count:
-        raise ValueError(places.with_place(f"{given!r} does not have the structure of the elements, {elements.structure}"))
-    return listed

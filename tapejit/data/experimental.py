@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tapejit.core.errors import FailedPreconditionError
-from tapejit.data.dataset import AUTOTUNE, Dataset, Optional
+from tapejit.data.dataset import AUTOTUNE, Dataset
+from tapejit.data.iterators import Optional
 from tapejit.data.order import Selection
 from tapejit.data.pieces import Piece
 from tapejit.data.pipeline import INFINITE as INFINITE_CARDINALITY

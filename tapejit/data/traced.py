@@ -7,11 +7,13 @@ a run keeps its latest elements for that, up to `KEPT_BYTES`.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -20,14 +22,67 @@ from tapejit.core.dtypes import DType
 from tapejit.core.errors import InternalError, InvalidArgumentError, OutOfRangeError
 from tapejit.core.types import Type
 from tapejit.data.elements import Elements, packing
+from tapejit.data.pieces import Piece
+from tapejit.data.pipeline import Stage
 from tapejit.ir.op import Op, register
 from tapejit.record.recorder import recording
+from tapejit.tensor import EagerTensor
 
 KEPT_BYTES = 256 << 20
 _RUNS = 4  # runs of one source that are remembered: their elements may be wanted once more
 
 _sources: dict[str, _Source] = {}
 _numbers = itertools.count(1)
+_objects: WeakValueDictionary[int, Any] = WeakValueDictionary()  # datasets and iterators by the numbers that are passed for them
+
+
+def handle(x: Any) -> EagerTensor:
+    """The number that is passed for a dataset or iterator, an int64 scalar. It means the object as long as that lives."""
+    _objects[id(x)] = x
+    return EagerTensor(np.asarray(id(x), np.int64))
+
+
+def passed(name: str, make: Callable[..., Any], handles: Sequence[Any] = ()) -> Any:
+    """While a function is traced: the number of what `make`, of what `handles` stand for, gives when the function runs."""
+    return dataset_passed(*handles, source=_entered(name, make))
+
+
+def _entered(name: str, begin: Callable[..., Any]) -> str:
+    source = f"{name}_{len(_sources) + 1}"
+    _sources[source] = _Source(begin)
+    return source
+
+
+def _meant(handles: Sequence[Any]) -> list[Any]:
+    """What numbers stand for. InvalidArgumentError if it is gone."""
+    found = [_objects.get(int(h)) for h in handles]
+    if any(x is None for x in found):
+        raise InvalidArgumentError(
+            "a dataset or iterator that was passed to a traced function does not exist any more; keep a reference to it"
+        )
+    return found
+
+
+class Argument(Stage):
+    """What stands for a dataset that is an argument of the function being traced: its `handle` is the number passed for it."""
+
+    def __init__(self, elements: Elements, handle: Any) -> None:
+        self.elements, self.handle = elements, handle
+
+    def pieces(self) -> Iterator[Piece]:
+        raise NotImplementedError("the elements of a dataset that is an argument of the function being traced; go along it with for")
+
+
+def bound(stage: Stage, actual: dict[int, Stage]) -> Stage:
+    """The pipeline with other stages in the place of arguments (by id)."""
+    if id(stage) in actual:
+        return actual[id(stage)]
+    sources = tuple(bound(s, actual) for s in stage.sources)
+    if all(a is b for a, b in zip(sources, stage.sources, strict=True)):
+        return stage
+    out = copy.copy(stage)
+    out.sources = sources
+    return out
 
 
 class _Run:
@@ -61,20 +116,29 @@ class _Run:
 
 
 class _Source:
-    """What is gone along: `begin` gives the leaves of its elements from where a run begins."""
+    """What is gone along: `begin`, of what the handles stand for, gives the leaves of its elements from where a run begins."""
 
-    def __init__(self, begin: Callable[[], Iterator[Any]]) -> None:
+    def __init__(self, begin: Callable[..., Iterator[Any]]) -> None:
         self.begin = begin
         self.lock = threading.Lock()
         self.runs: OrderedDict[int, _Run] = OrderedDict()
+        self.made: deque[Any] = deque(maxlen=_RUNS)
 
-    def start(self) -> int:
+    def start(self, objects: list[Any]) -> int:
+        """The number of a run that begins now."""
         with self.lock:
             number = next(_numbers)
-            self.runs[number] = _Run(self.begin())
+            self.runs[number] = _Run(self.begin(*objects))
             while len(self.runs) > _RUNS:
                 self.runs.popitem(last=False)
             return number
+
+    def make(self, objects: list[Any]) -> Any:
+        """What `begin` makes, kept alive for a while."""
+        with self.lock:
+            made = self.begin(*objects)
+            self.made.append(made)
+            return made
 
 
 def _run(source: str, number: Any) -> _Run:
@@ -94,16 +158,25 @@ class _HostOp(Op):
 
 
 class DatasetStart(_HostOp):
-    """Begin to go along `source`; the number of the run."""
+    """Begin to go along `source`, in which the handles stand for what was passed as arguments; the number of the run."""
 
     name = "dataset_start"
     effect = True
 
-    def infer(self, *, source: str) -> Type:
+    def infer(self, *handles: Type, source: str) -> Type:
         return Type(dtypes.int64)
 
-    def eager(self, *, source: str) -> Any:
-        return np.asarray(_sources[source].start(), np.int64)
+    def eager(self, *handles: Any, source: str) -> Any:
+        return np.asarray(_sources[source].start(_meant(handles)), np.int64)
+
+
+class DatasetPassed(DatasetStart):
+    """The number of the dataset or iterator that `source` makes of those that the handles stand for, to be passed on."""
+
+    name = "dataset_passed"
+
+    def eager(self, *handles: Any, source: str) -> Any:
+        return handle(_sources[source].make(_meant(handles))).numpy_view()
 
 
 class DatasetMore(_HostOp):
@@ -181,13 +254,14 @@ class DatasetElement(_HostOp):
 
 
 dataset_start, dataset_advance, dataset_more = register(DatasetStart()), register(DatasetAdvance()), register(DatasetMore())
+dataset_passed = register(DatasetPassed())
 dataset_next, dataset_sizes, dataset_element = register(DatasetNext()), register(DatasetSizes()), register(DatasetElement())
 
 
 class TracedIterator:
     """A dataset or iterator that the function being traced goes along: what `for` and `next` of converted functions ask of one."""
 
-    def __init__(self, name: str, begin: Callable[[], Iterator[Any]], elements: Elements) -> None:
+    def __init__(self, name: str, begin: Callable[..., Iterator[Any]], elements: Elements, handles: Sequence[Any] = ()) -> None:
         if not elements.static:
             raise NotImplementedError(
                 places.with_place(
@@ -196,9 +270,8 @@ class TracedIterator:
                 )
             )
         self._elements = elements
-        self._source = f"{name}_{len(_sources) + 1}"
-        _sources[self._source] = _Source(begin)
-        self._run = dataset_start(source=self._source)
+        self._source = _entered(name, begin)
+        self._run = dataset_start(*handles, source=self._source)
 
     def advance(self) -> Any:
         """Have the next element ready: whether there is one."""
@@ -208,7 +281,7 @@ class TracedIterator:
         """The element of that number."""
         specs = self._elements.leaves
         axes = tuple((k, axis) for k, s in enumerate(specs) for axis, d in enumerate(s.shape) if d is None)
-        found = dataset_sizes(self._run, number, source=self._source, axes=axes) if axes else None
+        found: Any = dataset_sizes(self._run, number, source=self._source, axes=axes) if axes else None
         sizes = {a: found[i].as_dim("B") for i, a in enumerate(axes)}
         shapes = tuple(tuple(sizes.get((k, axis), d) for axis, d in enumerate(s.shape)) for k, s in enumerate(specs))
         leaves = dataset_element(

@@ -203,10 +203,10 @@ class Accumulation:
             )
         return new
 
-    def __iter__(self) -> Iterator[tuple[Leaves, Leaves]]:
+    def over(self, source: Stage) -> Iterator[tuple[Leaves, Leaves]]:
         """After each element: the state, and what else the function returned."""
         state = self.state
-        for leaves in self.source.each():
+        for leaves in source.each():
             out = self.function((*state, *leaves))
             state = self._new_state(out)
             yield state, out[len(state) :]
@@ -239,7 +239,7 @@ class Scan(Stage):
         return self.source.cardinality()
 
     def pieces(self) -> Iterator[Piece]:
-        return ([leaves] for _, leaves in self._accumulation)
+        return ([leaves] for _, leaves in self._accumulation.over(self.source))
 
 
 def _second(tree: Any) -> Any:
