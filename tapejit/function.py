@@ -174,6 +174,13 @@ class Function:
                 recording = record(self._traceable(), self.name, self.signature, arguments, self._creation)
             recording.frozen = collector.result()
             return recording
+        except Exception as error:
+            at = places.here()
+            error.add_note(
+                f"while {self.name}({retraces.described(self.signature, arguments)}) was traced"
+                + ("" if at is None else f", called at {at}")
+            )
+            raise
         finally:
             self._under_way.pop()
 

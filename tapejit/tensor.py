@@ -16,6 +16,7 @@ from tapejit.core.errors import InvalidArgumentError, OperatorNotAllowedInGraphE
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.explain import printed
 from tapejit.ir.op import Op, default_carrier, thread
 from tapejit.ops.convert import as_array
 from tapejit.ops.joining import stack
@@ -369,6 +370,10 @@ class GraphTensor(SymbolicTensor):
 
     def __repr__(self) -> str:
         return f"<tf.Tensor '{self.value.name}:0' shape={self.shape} dtype={self.dtype.name}>"
+
+    def __str__(self) -> str:
+        printed.symbolic(self.value.name)
+        return repr(self)
 
 
 SymbolicTensor.wrap = GraphTensor

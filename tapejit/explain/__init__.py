@@ -4,9 +4,13 @@ Nothing here computes for the program; the tapes and functions ask it, and hand 
 categories of `warned`, which Python's filters take.
 """
 
-from tapejit.explain.retraces import RetraceError as RetraceError
-from tapejit.explain.warned import ExplanationWarning as ExplanationWarning
-from tapejit.explain.warned import FrozenValueWarning as FrozenValueWarning
-from tapejit.explain.warned import LeakedTensorWarning as LeakedTensorWarning
-from tapejit.explain.warned import LostGradientWarning as LostGradientWarning
-from tapejit.explain.warned import RetraceWarning as RetraceWarning
+from tapejit.explain.warned import (
+    ExplanationWarning,
+    FrozenValueWarning,
+    LeakedTensorWarning,
+    LostGradientWarning,
+    RetraceError,
+    RetraceWarning,
+)
+
+__all__ = ["ExplanationWarning", "FrozenValueWarning", "LeakedTensorWarning", "LostGradientWarning", "RetraceError", "RetraceWarning"]

@@ -16,9 +16,8 @@ from typing import Any, cast
 import optree
 
 from tapejit.core import places
-from tapejit.core.errors import FailedPreconditionError
 from tapejit.core.places import Place
-from tapejit.explain.warned import RetraceWarning, warn
+from tapejit.explain.warned import RetraceError, RetraceWarning, warn
 from tapejit.signature import Arguments, LiteralLeaf, ObjectLeaf, Signature, TensorLeaf, VariableLeaf
 
 POLICIES = ("warn", "error", "ignore")
@@ -37,10 +36,6 @@ GUARDED = "a value from outside has changed"
 CALL = "a call that fits no trace"
 FORGOTTEN = "its trace has been forgotten for newer ones"
 _UNEXPECTED = (CALL, FORGOTTEN)
-
-
-class RetraceError(FailedPreconditionError):
-    """A call would be traced again, of a function made with `on_retrace="error"`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The warnings that explain: one line each, given at the user's place, each with a category that Python's warning filters take.
+"""The warnings (and one error) that explain: one line each, given at the user's place, each with a category that Python's warning filters take.
 
 warnings.filterwarnings("ignore", category=tf.explain.RetraceWarning)
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 
+from tapejit.core.errors import FailedPreconditionError
 from tapejit.core.places import Place
 
 
@@ -17,6 +18,10 @@ class ExplanationWarning(UserWarning):
 
 class RetraceWarning(ExplanationWarning):
     """A traced function was traced again because a call differs from those before it."""
+
+
+class RetraceError(FailedPreconditionError):
+    """A call would be traced again, of a function made with `on_retrace="error"`."""
 
 
 class FrozenValueWarning(ExplanationWarning):

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import tapejit as tf
-from tapejit.explain.retraces import RetraceError
-from tapejit.explain.warned import RetraceWarning
+from tapejit.explain.warned import RetraceError, RetraceWarning
 
 
 def line_of(mark):
