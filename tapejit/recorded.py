@@ -138,11 +138,11 @@ class _Replay:
         value = record.attrs["value"]
         builder, where = self.recorder.builder, record.where
         if type(value) is bool:
-            same = x if value else builder.emit(logical_not, (x,), {}, place=where)[0]
+            same = x if value else builder.emit(logical_not, (x,), {}, place=where, tapes=self.recorder.tapes)[0]
         else:
-            same = builder.emit(equal, (x, number(value, x.type.dtype)), {}, place=where)[0]
+            same = builder.emit(equal, (x, number(value, x.type.dtype)), {}, place=where, tapes=self.recorder.tapes)[0]
         said = f"Python went on with {value!r} here when this was recorded, so the recording is for that only; record it again, or trace a tf.function"
-        builder.emit(OPS["assert_true"], (same,), {"message": said}, place=where)
+        builder.emit(OPS["assert_true"], (same,), {"message": said}, place=where, tapes=self.recorder.tapes)
 
 
 def function_of(
@@ -178,6 +178,10 @@ def function_of(
             )
     cut, followed = {id(x) for x in inputs}, {id(x) for x in (*watched, *targets, *wanted)}
     lines = needed([r for r in lines if r.op is DECISION or not all(id(o) in cut for o in r.outputs)], targets)
+    given = {id(x) for x in (*inputs, *watched)}
+    follow = {id(s) for s in wanted}
+    if any(not isinstance(s, Variable) and id(s) not in given for s in wanted):  # a source on the way depends on what is given
+        follow |= given
     taken = Names()
     labels = [taken.fresh(_label(x, names)) for x in inputs]
 
@@ -198,13 +202,19 @@ def function_of(
             return GraphTensor(recorder.builder.literal(writer.operand(x)), recorder)
 
         with tape:
-            tape.watch([stands[id(x)] for x in inputs if stands[id(x)].dtype.differentiable])
-            tape.watch([now(x) for x in watched if id(x) in on_it and id(x) not in stands and x.dtype.differentiable])
+            for x in (*inputs, *(x for x in watched if id(x) in on_it and id(x) not in stands)):
+                if id(x) in follow and x.dtype.differentiable:
+                    tape.watch(now(x))
             tape.watch([v for v in wanted if isinstance(v, Variable) and id(v) not in stands])
             for r in lines:
                 writer.line(r)
         heads = [now(t) for t in targets]
-        found = tape.gradient(heads, [now(s) for s in wanted])
+        asked = [now(x) for x in wanted]
+        found = tape.gradient(heads, asked)
+        for g, x in zip(found, asked, strict=True):  # named after their sources, not after what the function is called
+            if g is not None:
+                recorder.builder.names.give_back(g.value.name)
+                g.value.name = recorder.builder.names.fresh(f"d_{x.label() if isinstance(x, Variable) else x.value.name}")
         return _packed(target, heads), _packed(sources, found)
 
     def body(*args: Any) -> Any:

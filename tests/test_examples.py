@@ -106,3 +106,14 @@ def test_the_benchmark_of_pipelines_times_each():
 def test_bench_fft_runs(capsys):
     load("bench_fft").main(["--rounds", "1"])
     assert capsys.readouterr().out.count("tapejit") == 6
+
+
+def test_a_recording_is_fitted(capsys):
+    found = load("recording").main([])
+    np.testing.assert_allclose(found.parameters, [1.3, 0.15], atol=0.01)
+    assert "def misfit(parameters: f64[2]) -> (f64, f64[2]):" in capsys.readouterr().out
+
+
+def test_jacobians_are_those_of_jax_where_it_is_there(capsys):
+    found = load("bench_jacobian").main(["--rounds", "1"])
+    assert all({"eager", "traced"} <= set(ways) for ways in found.values())
