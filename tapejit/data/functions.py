@@ -15,7 +15,7 @@ import numpy as np
 
 from tapejit.autograph.convert import converted
 from tapejit.concrete import ConcreteFunction
-from tapejit.core import sizes
+from tapejit.core import places, sizes
 from tapejit.core.errors import InaccessibleTensorError, OperatorNotAllowedInGraphError
 from tapejit.data.elements import Elements, Leaves, array_of, flattened, packing, tensors
 from tapejit.data.pieces import Piece, Rows, Table
@@ -49,7 +49,7 @@ class ElementFunction:
         traced: bool = True,
     ) -> None:
         if not callable(function):
-            raise TypeError(f"expected a function of an element, got {function!r}")
+            raise TypeError(places.with_place(f"expected a function of an element, got {function!r}"))
         self._function, self._nested, self._inside = function, nested, inside
         self._inputs = tree
         self._pack: Callable[[Sequence[Any]], Any] | None = None
