@@ -175,7 +175,7 @@ class _Trace:
         self._rows = rows if rows > 3 else 0
         self._of_block: Function | None = None
         self._consts = {name: held if isinstance(held, np.ndarray) else held.numpy_view() for name, held in concrete.captured.items()}
-        self._patience, self._lock = _PATIENCE, threading.Lock()
+        self._patience, self._calls, self._lock = _PATIENCE, 0, threading.Lock()
 
     def _sized(self) -> bool:
         """Whether all shapes are known."""
@@ -194,8 +194,11 @@ class _Trace:
 
     @property
     def block(self) -> int:
-        """How many elements to compute at once now; 0 while, or where, that does not pay."""
-        return self._rows if self._patience < 0 else 0
+        """How many elements to compute at once now; 0 while, or where, that does not pay.
+
+        No more than the interpreter has managed, so that nobody waits longer for a block than the interpreter was given.
+        """
+        return min(self._rows, max(4, self._calls)) if self._patience < 0 else 0
 
     def of_block(self, columns: Leaves) -> Leaves | None:
         """The results for the elements whose leaves are stacked in `columns`, stacked. None if one of them fails; then there are no more blocks."""
@@ -208,7 +211,7 @@ class _Trace:
             specs = [TensorSpec([None, *p.type.shape], p.type.dtype) for p in params]
             self._of_block = Function(block, specs, name=f"{concrete.owner_name}_of_block")
         try:
-            with recording(None), paused_tapes():
+            with self._lock, recording(None), paused_tapes():
                 return tuple(x.numpy_view() for x in self._of_block(*map(EagerTensor, columns)))
         except Exception:
             self._rows = 0
@@ -234,4 +237,5 @@ class _Trace:
                 if array is not before[name]:
                     concrete.cells[name].assign(EagerTensor(array))
         self._patience -= time.perf_counter() - started
+        self._calls += 1
         return tuple([np.asarray(results[k]) for k in self._plan])
