@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import threading
 
 __all__ = ["name_scope"]
-
-_VALID = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 
 
 class _Thread(threading.local):
@@ -25,16 +22,12 @@ def scoped(name: str) -> str:
 class name_scope:
     """Within, names begin with `name/` and those of the scopes around; a name that ends in "/" replaces these (`tf.name_scope`).
 
-    `with tf.name_scope("a") as scope` gives the whole prefix, "a/". ValueError for a name with other characters than TensorFlow allows.
+    `with tf.name_scope("a") as scope` gives the whole prefix, "a/". ValueError for a name that is no string.
     """
 
     def __init__(self, name: str) -> None:
         if not isinstance(name, str):
             raise ValueError("name for name_scope must be a string.")
-        if name and not _VALID.fullmatch(name):
-            raise ValueError(
-                f"'{name}' is not a valid scope name; write letters, digits, '.', '_', '-' and '/', beginning with a letter or digit"
-            )
         self._name = name
         self._before: list[str] = []  # one object may be entered several times
 

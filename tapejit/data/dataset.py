@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from collections.abc import Iterator as PythonIterator
 from typing import Any
@@ -159,8 +160,12 @@ class Dataset:
         return Dataset(stage, self._options)
 
     def shuffle(self, buffer_size: Any, seed: Any = None, reshuffle_each_iteration: bool | None = True, name: str | None = None) -> Dataset:
-        """Each element drawn from a buffer of the next `buffer_size` ones; in another order each time, unless said otherwise."""
-        return self._after(Shuffle(self._stage, int(buffer_size), _seed(seed), reshuffle_each_iteration is not False))
+        """Each element drawn from a buffer of the next `buffer_size` ones; in another order each time, unless said otherwise.
+
+        `tf.data.UNKNOWN_CARDINALITY` as size is a buffer that holds everything.
+        """
+        size = sys.maxsize if int(buffer_size) == UNKNOWN else int(buffer_size)
+        return self._after(Shuffle(self._stage, size, _seed(seed), reshuffle_each_iteration is not False))
 
     def repeat(self, count: Any = None, name: str | None = None) -> Dataset:
         """The dataset `count` times; for ever with None or -1."""

@@ -154,6 +154,12 @@ def test_shuffle_is_a_permutation_within_the_buffer(ten, buffer):
     assert (order == list(range(10))) == (buffer == 1)
 
 
+def test_a_buffer_for_everything(ten):
+    got = listed(ten.filter(lambda x: True).shuffle(tf.data.UNKNOWN_CARDINALITY, seed=2))
+    assert sorted(got) == list(range(10))
+    assert got != list(range(10))
+
+
 def test_shuffle_across_tables():
     ds = D.range(1000).concatenate(generated(range(1000, 1100))).concatenate(D.range(2000, 3000))
     got = listed(ds.shuffle(50, seed=1))
