@@ -39,7 +39,24 @@ from tapejit.functional import *
 from tapejit.host import *
 
 # namespaces
-from tapejit import autodiff, bitwise, config, debugging, dtypes, errors, explain, image, linalg, math, nest, nn, random, signal, types
+from tapejit import (
+    autodiff,
+    autograph,
+    bitwise,
+    config,
+    debugging,
+    dtypes,
+    errors,
+    explain,
+    image,
+    linalg,
+    math,
+    nest,
+    nn,
+    random,
+    signal,
+    types,
+)
 
 # what TensorFlow has at the top as well
 from tapejit.arrays import *

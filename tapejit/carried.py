@@ -6,6 +6,7 @@ whose dtype or shape does not stay.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,13 @@ import optree
 from tapejit.core import dtypes, places, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.shape import TensorShape
+from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.graph import Value
 from tapejit.ir.names import identifier
+from tapejit.ops import elementwise as e
+from tapejit.ops.joining import concat
+from tapejit.ops.slicing import axis_slice, scalar_of
 from tapejit.record.recorder import Recorder, recording
 from tapejit.tensor import GraphTensor, convert_to_tensor
 from tapejit.tensor_array import TensorArray, enlarged
@@ -84,10 +89,7 @@ class TensorVariable:
 
     def leave(self, inner: Recorder, seen: Any, out: Any, hint: str) -> list[Value]:
         """What the body returns for it. TypeError or ValueError if that is of another type; `hint` says how a shape may be left open."""
-        if not tensorlike(out) or isinstance(out, TensorArray):
-            raise TypeError(places.with_place(f"'{self.label}' is a tensor before the loop, but {out!r} after one iteration"))
-        typed = isinstance(getattr(out, "dtype", None), DType)
-        value = as_value(inner, out, None if typed or not fits(out, self.type.dtype) else self.type.dtype)
+        (value,) = self._checked(inner, out)
         if value.type.dtype is not self.type.dtype:
             raise TypeError(
                 places.with_place(
@@ -99,14 +101,15 @@ class TensorVariable:
             said = (
                 f"'{self.label}' has shape {shape_text(self.type)} before the loop, but shape {shape_text(value.type)} after one iteration."
             )
-            if not hint:
-                raise NotImplementedError(
-                    places.with_place(
-                        f"{said} Loop variables whose shape changes are carried outside traced functions only; write a tf.TensorArray(dynamic_size=True)"
-                    )
-                )
             raise ValueError(places.with_place(f"{said} {hint}"))
         return [value]
+
+    def _checked(self, inner: Recorder, out: Any) -> tuple[Value]:
+        """What the body returns for it as a value."""
+        if not tensorlike(out) or isinstance(out, TensorArray):
+            raise TypeError(places.with_place(f"'{self.label}' is a tensor before the loop, but {out!r} after one iteration"))
+        typed = isinstance(getattr(out, "dtype", None), DType)
+        return (as_value(inner, out, None if typed or not fits(out, self.type.dtype) else self.type.dtype),)
 
     def starts(self) -> list[Any]:
         """Its values before the loop."""
@@ -115,6 +118,84 @@ class TensorVariable:
     def wrap(self, made: list[Any]) -> Any:
         """The variable after the loop, whose values are taken off the front of `made`."""
         return made.pop(0)
+
+
+def size_along(x: Any, axis: int) -> Any:
+    """One size of a tensor as an int64 scalar."""
+    d = x.dims[axis]
+    return convert_to_tensor(d, dtypes.int64) if isinstance(d, int) else scalar_of(d, dtypes.int64)
+
+
+def filled(x: Any, axes: Sequence[int], shape: Sequence[Dim]) -> Any:
+    """A tensor with zeros behind it along `axes`, up to the sizes that `shape` has there."""
+    for axis in axes:
+        if x.dims[axis] != shape[axis]:
+            more = (*x.dims[:axis], shape[axis] - x.dims[axis], *x.dims[axis + 1 :])
+            x = concat(x, e.full(shape=more, value=False if x.dtype.kind == "b" else 0, dtype=x.dtype), axis=axis)
+    return x
+
+
+def cut(x: Any, axes: Sequence[int], lengths: Sequence[Any]) -> Any:
+    """The part of a tensor that has the sizes `lengths`, int64 scalars, along `axes`."""
+    for axis, length in zip(axes, lengths, strict=False):
+        x = axis_slice(x, axis, 0, length.as_dim("K"))
+    return x
+
+
+class OpenVariable(TensorVariable):
+    """A loop variable that is a tensor whose sizes along `axes` change: it travels in one that has room for the largest, with its sizes.
+
+    The room is a size that the loop's lengths, run first by themselves, have at the most.
+    """
+
+    grows = touched = True
+
+    def __init__(self, label: str, given: Any, axes: Sequence[int], recorder: Recorder) -> None:
+        super().__init__(label, given)
+        self.axes = tuple(axes)
+        self.rooms = [recorder.new_size(f"{identifier(label)}_room") for _ in self.axes]
+        shape = list(self.type.shape)
+        for axis, room in zip(self.axes, self.rooms, strict=True):
+            shape[axis] = sizes.named(room)
+        self.roomy = Type(self.type.dtype, tuple(shape))
+        self._values: dict[int, list[Value]] = {}  # id of a recorder -> the roomy tensor, its sizes, the largest so far
+
+    def enter(self, inner: Recorder) -> Any:
+        values = [inner.builder.parameter(self.label, self.roomy)]
+        values += [inner.builder.parameter(f"{self.label}_{what}", Type(dtypes.int64)) for what in ("size", "most") for _ in self.axes]
+        self._values[id(inner)] = values
+        with recording(inner):
+            tensor, *lengths = [GraphTensor(v, inner) for v in values]
+            return cut(tensor, self.axes, lengths)
+
+    def parameters(self, inner: Recorder, seen: Any) -> list[Value]:
+        return self._values[id(inner)]
+
+    def leave(self, inner: Recorder, seen: Any, out: Any, hint: str) -> list[Value]:
+        (value,) = self._checked(inner, out)
+        tensor = GraphTensor(value, inner)
+        if tensor.dtype is not self.type.dtype or len(tensor.dims) != self.type.rank:
+            raise TypeError(places.with_place(f"'{self.label}' is {self.type} before the loop, but {value.type} after one iteration"))
+        have = [size_along(tensor, axis) for axis in self.axes]
+        before = [GraphTensor(v, inner) for v in self._values[id(inner)][1 + len(have) :]]
+        most = [e.maximum(m, h) for m, h in zip(before, have, strict=True)]
+        return [as_value(inner, x) for x in (filled(tensor, self.axes, self.roomy.shape), *have, *most)]
+
+    def room_starts(self) -> list[Any]:
+        """What the lengths begin with, where the loop runs for them alone."""
+        have = [size_along(self.given, axis) for axis in self.axes]
+        return [None, *have, *have]
+
+    def room_at(self) -> list[tuple[int, str]]:
+        """Where among these the room is that each size of `rooms` stands for."""
+        return [(1 + len(self.axes) + k, room) for k, room in enumerate(self.rooms)]
+
+    def starts(self) -> list[Any]:
+        return [filled(self.given, self.axes, self.roomy.shape), *self.room_starts()[1:]]
+
+    def wrap(self, made: list[Any]) -> Any:
+        values, made[:] = made[: 1 + 2 * len(self.axes)], made[1 + 2 * len(self.axes) :]
+        return cut(values[0], self.axes, values[1:])
 
 
 class ArrayVariable:
@@ -173,6 +254,15 @@ class ArrayVariable:
                 )
             )
         return [value, *length]
+
+    def room_starts(self) -> list[Any]:
+        """What the length begins with, where the loop runs for it alone."""
+        return [None, self.given.size()]
+
+    def room_at(self) -> list[tuple[int, str]]:
+        """Where among these the room is that a size stands for."""
+        (name,) = sizes.names(self.capacity)
+        return [(1, name)]
 
     def starts(self) -> list[Any]:
         """Its values before the loop."""

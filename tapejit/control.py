@@ -8,17 +8,32 @@ those assigned within are results of it and assigned after it, so program order 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optree
 
 from tapejit import nest
-from tapejit.carried import ArrayVariable, TensorVariable, agree, as_value, fits, leaves_of, shape_text, tensorlike
+from tapejit.carried import (
+    ArrayVariable,
+    OpenVariable,
+    TensorVariable,
+    agree,
+    as_value,
+    cut,
+    filled,
+    fits,
+    leaves_of,
+    shape_text,
+    size_along,
+    tensorlike,
+)
 from tapejit.core import dtypes, places, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.errors import InvalidArgumentError
+from tapejit.core.shape import TensorShape
+from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.debugging import Assert
 from tapejit.ir.graph import Graph, Value
@@ -141,15 +156,33 @@ class Branches:
                 )
             )
         if not agree(one, other):
-            raise ValueError(
-                places.with_place(
-                    f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree"
+            if one.rank != other.rank or any(self._bound_inside(d) for t in (one, other) for d in t.shape):
+                raise ValueError(
+                    places.with_place(
+                        f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree"
+                    )
                 )
-            )
+            return self._open_results(given, one, other)
         at = len(self.ways[0].graph.results)
         for way, v in zip(self.ways, given, strict=True):
             way.graph.results.append(v)
         return lambda made: made[at]
+
+    def _bound_inside(self, d: Dim) -> bool:
+        """Whether a size is known only within one of the graphs."""
+        bound = {n.out.name for way in self.ways for n in way.graph.walk() if n.op.binds_size}
+        return not bound.isdisjoint(sizes.names(d))
+
+    def _open_results(self, given: list[Value], one: Type, other: Type) -> Callable[[list[Any]], Any]:
+        """Results whose sizes differ: both graphs give them with room for the larger, and their sizes, which are known when it runs."""
+        axes = [k for k, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if a != b]
+        room = [sizes.maximum(a, b) for a, b in zip(one.shape, other.shape, strict=True)]
+        at = len(self.ways[0].graph.results)
+        for way, v in zip(self.ways, given, strict=True):
+            with recording(way):
+                x = GraphTensor(v, way)
+                way.graph.results += [as_value(way, y) for y in (filled(x, axes, room), *(size_along(x, axis) for axis in axes))]
+        return lambda made: cut(made[at], axes, made[at + 1 :])
 
     def _joined_arrays(self, x: Any, y: Any, label: str) -> Callable[[list[Any]], Any]:
         if not (isinstance(x, TensorArray) and isinstance(y, TensorArray)) or x.dtype is not y.dtype:
@@ -291,7 +324,7 @@ def while_loop(
     if thread.recorder is None:
         out = _eager_loop(cond, body, loop_vars, maximum_iterations)
     else:
-        out = loop(cond, body, loop_vars, loose=shape_invariants is not None, limit=maximum_iterations)
+        out = loop(cond, body, loop_vars, None, leaves_of(shape_invariants)[0] if shape_invariants is not None else (), maximum_iterations)
     if back_prop:
         return out
     return optree.tree_map(lambda x: e.stop_gradient(x) if hasattr(x, "dims") else x, out, none_is_leaf=True)
@@ -309,6 +342,18 @@ def _repacked(out: Any, like: Any) -> list[Any]:
             )
         )
     return listed
+
+
+def open_axes(x: Any, invariant: Any) -> list[int]:
+    """The axes of a loop variable whose size its shape invariant (a TensorShape, a TensorSpec or None) leaves open and that it knows."""
+    if invariant is None or isinstance(x, TensorArray) or not hasattr(x, "dims"):
+        return []
+    shape = TensorShape(getattr(invariant, "shape", invariant))
+    if not shape.is_compatible_with(TensorShape(x.dims)):
+        raise ValueError(
+            places.with_place(f"The shape invariant specified for a loop variable is not compatible with its shape: {shape} and {x.shape}")
+        )
+    return [axis for axis, d in enumerate(shape) if d is None]
 
 
 _INVARIANTS = "Use the `shape_invariants` argument of tf.while_loop to set shape invariants."
@@ -350,16 +395,27 @@ def labels_of(function: Callable[..., Any], loop_vars: Sequence[Any]) -> list[st
 class Loop:
     """A loop while it is recorded: its body, and the condition it goes on by or the `rows` it goes along, in graphs of their own.
 
-    `leaves` are the loop variables: tensors, numbers and TensorArrays; `labels` is what errors call them.
+    `leaves` are the loop variables: tensors, numbers and TensorArrays; `labels` is what errors call them, `hint` how a shape may be left
+    open. `open_axes` says of some by number which of their sizes change.
     """
 
-    def __init__(self, leaves: Sequence[Any], labels: Sequence[str], hint: str = "", rows: Sequence[Any] = (), length: Any = None) -> None:
+    def __init__(
+        self,
+        leaves: Sequence[Any],
+        labels: Sequence[str],
+        hint: str = "",
+        rows: Sequence[Any] = (),
+        length: Any = None,
+        open_axes: Mapping[int, Sequence[int]] | None = None,
+    ) -> None:
         self.outer, self.hint = thread.recorder, hint
         self.rows, self.length = rows, length
         self.variables: list[Any] = []
-        for x, label in zip(leaves, labels, strict=True):
+        for k, (x, label) in enumerate(zip(leaves, labels, strict=True)):
             if isinstance(x, TensorArray):
                 self.variables.append(ArrayVariable(label, x, self.outer))
+            elif open_axes and k in open_axes:
+                self.variables.append(OpenVariable(label, x, open_axes[k], self.outer))
             elif x is None or not tensorlike(x):
                 raise TypeError(
                     places.with_place(f"'{label}' is {x!r} before the loop; loop variables are tensors, numbers or TensorArrays")
@@ -451,21 +507,26 @@ def loop(
     body: Callable[..., Any],
     loop_vars: Any,
     labels: Sequence[str] | None = None,
-    loose: bool = False,
+    invariants: Sequence[Any] = (),
     limit: Any = None,
 ) -> Any:
-    """`while_loop` in a function being traced. `labels` is what errors call the leaves of the loop variables; a `loose` shape may change."""
+    """`while_loop` in a function being traced. `labels` is what errors call the leaves of the loop variables, `invariants` their shapes."""
     leaves, tree = leaves_of(list(loop_vars))
     labels = list(labels) if labels is not None else labels_of(body, loop_vars)
     if limit is not None:
-        return _limited(test, body, loop_vars, labels, loose, limit)
-    made = Loop(leaves, labels, "" if loose else _INVARIANTS)
+        return _limited(test, body, loop_vars, labels, invariants, limit)
+    made = Loop(
+        leaves,
+        labels,
+        _INVARIANTS,
+        open_axes={k: a for k, (x, s) in enumerate(zip(leaves, invariants, strict=False)) if (a := open_axes(x, s))},
+    )
     assert made.testing is not None
     with recording(made.testing):
         goes_on = test(*optree.tree_unflatten(tree, made.enter(made.testing)))
     made.tested(goes_on)
     if cells_touched([made.testing.graph])[1]:
-        return _tested_in_body(test, body, loop_vars, labels, loose)
+        return _tested_in_body(test, body, loop_vars, labels, invariants)
     with recording(made.running):
         given = optree.tree_unflatten(tree, made.enter(made.running))
         new = _repacked(body(*given), given)
@@ -480,7 +541,9 @@ def loop(
     return results if isinstance(loop_vars, list) else tuple(results)
 
 
-def _limited(test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, labels: list[str], loose: bool, limit: Any) -> Any:
+def _limited(
+    test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, labels: list[str], invariants: Sequence[Any], limit: Any
+) -> Any:
     """The loop with a counter of its own."""
     most = e.cast(convert_to_tensor(limit), dtype=dtypes.int32) if hasattr(limit, "dims") else int(limit)
 
@@ -492,11 +555,13 @@ def _limited(test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any,
         *given, count = args
         return [*_repacked(body(*given), given), e.add(count, 1)]
 
-    *out, _ = loop(tested, counted, [*loop_vars, constant(0)], [*labels, "iteration"], loose)
+    *out, _ = loop(tested, counted, [*loop_vars, constant(0)], [*labels, "iteration"], invariants)
     return type(loop_vars)(*out) if hasattr(loop_vars, "_fields") else type(loop_vars)(out)
 
 
-def _tested_in_body(test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, labels: list[str], loose: bool) -> Any:
+def _tested_in_body(
+    test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, labels: list[str], invariants: Sequence[Any]
+) -> Any:
     """The loop for a condition that assigns variables: it is evaluated before the loop and at the end of the body."""
 
     def goes_on(*args: Any) -> Any:
@@ -507,31 +572,31 @@ def _tested_in_body(test: Callable[..., Any], body: Callable[..., Any], loop_var
         new = _repacked(body(*given), given)
         return [*new, condition(test(*new))]
 
-    *out, _ = loop(goes_on, both, [*loop_vars, condition(test(*loop_vars))], [*labels, "going"], loose)
+    *out, _ = loop(goes_on, both, [*loop_vars, condition(test(*loop_vars))], [*labels, "going"], invariants)
     return type(loop_vars)(*out) if hasattr(loop_vars, "_fields") else type(loop_vars)(out)
 
 
 def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Graph, starts: list[Any]) -> None:
-    """Bind the sizes that growing TensorArrays have after the loop, by running first what their lengths depend on."""
-    growing = [v for v in variables if isinstance(v, ArrayVariable) and v.grows and v.touched]
+    """Bind the sizes of what grows in the loop, by running first what its lengths depend on."""
+    growing = [v for v in variables if getattr(v, "grows", False) and v.touched]
     if not growing:
         return
     names = recorder.builder.names
-    dropped, lengths, at = set(), {}, 0
+    dropped, rooms = set(), {}
     inits: list[Any] = []
     for v in variables:
-        values = v.starts() if v not in growing else [None, v.given.size()]
         if v in growing:
-            dropped.add(at)
-            lengths[id(v)] = at + 1
-        inits += values
-        at += len(values)
+            dropped.add(len(inits))
+            rooms.update({len(inits) + k: name for k, name in v.room_at()})
+        inits += v.room_starts() if v in growing else v.starts()
     inits += starts
     quiet = body.with_body([n for n in body.body if not n.op.effect])
-    kept = carried_on(quiet, test, len(inits), set(lengths.values()))
+    kept = carried_on(quiet, live(test), len(inits), set(rooms))
     if kept & dropped:
         raise NotImplementedError(
-            places.with_place("a tf.TensorArray(dynamic_size=True) in a loop whose length depends on its own elements; give it a size")
+            places.with_place(
+                "a loop in which what a tensor or tf.TensorArray of changing size holds decides how large it becomes; give it a size"
+            )
         )
     order = sorted(kept)
     graphs = []
@@ -543,7 +608,6 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
     attrs = {"test": graphs[0], "body": graphs[1], "carried": len(order)}
     args = tuple(recorder.operand(inits[k]) for k in order)
     outs = recorder.builder.emit(control.while_loop, args, attrs, name="room", place=places.here(2))
-    for v in growing:
-        (name,) = sizes.names(v.capacity)
+    for at, name in rooms.items():
         names.give_back(name)
-        recorder.builder.emit(size_of, (outs[order.index(lengths[id(v)])],), {}, name=name, place=places.here(2))
+        recorder.builder.emit(size_of, (outs[order.index(at)],), {}, name=name, place=places.here(2))

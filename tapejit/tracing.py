@@ -29,6 +29,7 @@ from tapejit.record.recorder import Recorder, SymbolicTensor, recording
 from tapejit.record.source import name_at
 from tapejit.signature import Arguments, ProtocolLeaf, Signature, TensorLeaf, VariableLeaf
 from tapejit.tensor import EagerTensor, GraphTensor
+from tapejit.tracebacks import told
 from tapejit.variable import Variable, paused_tapes
 
 
@@ -158,7 +159,10 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
             symbolic.append(x)
     args, kwargs = signature.rebuild(arguments.structure, symbolic)
     with recording(recorder), paused_tapes():
-        out = function(*args, **kwargs)
+        try:
+            out = function(*args, **kwargs)
+        except Exception as error:
+            raise told(error)  # noqa: B904 (the same one)
         _check_unchanged(function, signature, arguments.structure, symbolic, (args, kwargs))
         leaves, tree = optree.tree_flatten(out, none_is_leaf=True)
         outputs = [_result(recorder, x, name) for x in leaves]

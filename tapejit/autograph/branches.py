@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import optree
 
 from tapejit import control
@@ -110,13 +111,18 @@ class _Join:
         self.leaves = xs
         for a, b, fixed in zip(xs, ys, self.fixed, strict=True):
             if not fixed:
-                branches.add(convert_to_tensor(a) if a is b else a, b, label)
+                branches.add(_typed(a), _typed(b), label)
 
     def result(self, made: Any) -> Any:
         """The value after the branch; its tensors are taken from `made`."""
         if self.tree is None:
             return self.kept
         return optree.tree_unflatten(self.tree, [x if fixed else next(made) for x, fixed in zip(self.leaves, self.fixed, strict=True)])
+
+
+def _typed(x: Any) -> Any:
+    """A number as the tensor it becomes: it does not take the dtype of what the other side has."""
+    return convert_to_tensor(x) if isinstance(x, bool | int | float | complex | np.generic | np.ndarray) else x
 
 
 def _same(a: Any, b: Any) -> bool:

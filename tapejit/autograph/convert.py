@@ -22,7 +22,7 @@ from tapejit.autograph.source import Found, NoSource, find
 from tapejit.autograph.values import UNDEFINED
 from tapejit.core.places import is_ours
 
-_log = logging.getLogger("tapejit")
+_log = logging.getLogger("tapejit.autograph")
 _AS_THEY_ARE = {
     "tapejit",
     "keras",
@@ -150,6 +150,9 @@ def _code(function: FunctionType) -> CodeType | None:
             cause,
         )
         return None
+    _log.info("converted %s", function.__qualname__)
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("%s", transform.converted_text(find(function)))
     _converted.update(transform.nested_codes(new))
     return new
 

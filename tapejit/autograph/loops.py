@@ -21,13 +21,13 @@ from tapejit.autograph.branches import both, clear
 from tapejit.autograph.sources import Rows, Source, rows_of
 from tapejit.autograph.values import UNDEFINED, State, symbolic
 from tapejit.carried import leaves_of, tensorlike
-from tapejit.core import dtypes, places
+from tapejit.core import dtypes, places, sizes
 from tapejit.debugging import Assert
 from tapejit.ir import structure
 from tapejit.ir.op import thread
 from tapejit.ops import elementwise as e
 from tapejit.ops.gathering import gather
-from tapejit.ops.slicing import scalar_of
+from tapejit.ops.slicing import axis_slice, scalar_of
 from tapejit.passes.prune import has_effect
 from tapejit.record.nesting import cells_touched
 from tapejit.record.recorder import Recorder, recording
@@ -48,17 +48,13 @@ class _Carried:
     def __init__(self, label: str, flag: bool, value: Any) -> None:
         self.label, self.flag = label, flag
         leaves, self.tree = leaves_of(value)
-        absent = value is UNDEFINED or (flag and value is False)
-        self.given = [] if absent else [convert_to_tensor(x) if isinstance(x, Variable) else x for x in leaves]
+        self.absent = value is UNDEFINED or (flag and value is False)
+        self.given = [] if self.absent else [convert_to_tensor(x) if isinstance(x, Variable) else x for x in leaves]
         self.at: list[int | None] = []  # the number of the loop variable that each part is
-
-    @property
-    def absent(self) -> bool:
-        return not self.given
 
     def seen(self, views: Sequence[Any]) -> Any:
         """The value in an iteration, `views` being what stands for the loop variables there."""
-        if not self.at:
+        if self.absent:
             return False if self.flag else UNDEFINED
         return optree.tree_unflatten(self.tree, [x if k is None else views[k] for k, x in zip(self.at, self.given, strict=True)])
 
@@ -104,6 +100,16 @@ class _Loop:
             thread.recorder = self.recorder
             self._after_body()
 
+    def options(
+        self, parallel_iterations: Any = None, swap_memory: Any = None, maximum_iterations: Any = None, shape_invariants: Any = None
+    ) -> None:
+        """What `tf.autograph.experimental.set_loop_options` says."""
+        self._invariants = list(shape_invariants or ())
+        self._limit = maximum_iterations
+
+    _invariants: Sequence[tuple[Any, Any]] = ()
+    _limit: Any = None
+
     def _raised(self, frame: FrameType) -> list[Any]:
         """The flags that end the loop, as they are now."""
         found = frame.f_locals
@@ -115,6 +121,7 @@ class _Loop:
         state = self._state = State(frame, *self._names)
         self._carried: dict[int, _Carried] = {}
         leaves, labels = [x for _, x in extra], [label for label, _ in extra]
+        axes: dict[int, list[int]] = {}
         for k, value in enumerate(state.before):
             if state.lives(k):
                 flag = k < len(state.names) and state.names[k] in self.flags
@@ -122,9 +129,10 @@ class _Loop:
                 for x in one.given:
                     one.at.append(len(leaves) if tensorlike(x) else None)
                     if tensorlike(x):
+                        axes[len(leaves)] = next((control.open_axes(x, s) for v, s in self._invariants if v is value), [])
                         leaves.append(x)
                         labels.append(one.label)
-        self.loop = control.Loop(leaves, labels, _HINT, rows, length)
+        self.loop = control.Loop(leaves, labels, _HINT, rows, length, {k: a for k, a in axes.items() if a})
 
     def _give(self, views: Sequence[Any], body: bool = False) -> None:
         """Let the frame's variables be those of a graph."""
@@ -152,6 +160,7 @@ class _Loop:
             if not one.absent or value is UNDEFINED or (one.flag and value is False):
                 continue
             one.given, one.tree = leaves_of(value)
+            one.absent = False
             for x in one.given:
                 one.at.append(len(self.loop.variables) if tensorlike(x) else None)
                 if tensorlike(x):
@@ -190,6 +199,7 @@ class While(_Loop):
         super().__init__(sys._getframe(1), later, local, paths, flags)
         self.running = False  # whether the body is to run without asking the condition
         self._over = self._depends = False
+        self._done = 0  # iterations in Python
         self._going: Any = None  # the condition before the loop, where it is not recorded in a graph of its own
         self._testing: Recorder | None = None
         self._lazily: control.Branches | None = None
@@ -199,13 +209,15 @@ class While(_Loop):
         frame = sys._getframe(1)
         if not self.staged:
             raised = self._raised(frame)
-            if self._over or any(f is True for f in raised):
+            if self._over or any(f is True for f in raised) or self._done == self._limit:
                 return False
             if not (self._depends or any(symbolic(f) for f in raised)):
                 self._mark = _Mark(self.recorder) if self.recorder is not None else None
                 return True
-            self._stage(frame, [] if self._going is None else [("going", self._going)])
-            self._begin_body()
+            extra = [] if self._going is None else [("going", self._going)]
+            self._stage(frame, extra if self._limit is None else [*extra, ("iteration", constant(0))])
+            views = self._begin_body()
+            self._count = views[len(extra)] if self._limit is not None else None
             self.running = True
         elif self.running:
             self.running = False
@@ -222,6 +234,7 @@ class While(_Loop):
             return False
         if not symbolic(value):
             self._over = not value
+            self._done += not self._over
             return not self._over
         self._depends = True
         assert self._mark is not None
@@ -239,7 +252,7 @@ class While(_Loop):
         if self._going is None:
             assert self.loop.testing is not None
             self._testing = self.loop.testing
-            views = self.loop.enter(self._testing)
+            views = self._views = self.loop.enter(self._testing)
             self._give(views)
             raised = [self._carried[k].seen(views) for k, n in enumerate(self._state.names) if n in self.flags]
         else:
@@ -258,6 +271,8 @@ class While(_Loop):
         value = control.condition(value)
         with recording(self._testing):
             going = both(self._lazily, value, True) if self._lazily is not None else value
+            if self._limit is not None:  # the first iterations may have been Python's
+                going = e.logical_and(going, e.less(self._iterations(), e.sub(self._limit, self._done)))
         thread.recorder = self.recorder
         if self._going is None:
             self.loop.tested(going)
@@ -273,8 +288,19 @@ class While(_Loop):
             assert self.loop.testing is not None
             self.loop.tested(self.loop.enter(self.loop.testing)[0])
 
+    def _iterations(self) -> Any:
+        """How many iterations there have been when the condition is asked."""
+        if self._going is not None:
+            return e.add(self._count, 1)
+        assert self._testing is not None
+        return self._views[0]
+
     def _own_after(self) -> list[Any]:
-        return [] if self._going is None else [self._went_on]
+        own = [] if self._going is None else [self._went_on]
+        if self._limit is not None:
+            with recording(self.loop.running):
+                own.append(e.add(self._count, 1))
+        return own
 
 
 class _Mark:
@@ -344,9 +370,11 @@ class For(_Loop):
     def _along_rows(self, rows: Rows) -> Iterator[Any]:
         frame = sys._getframe(1)
         tensors, length = rows.tensors, rows.length
+        if self._limit is not None:
+            tensors, length = self._cut(tensors, length)
         before = State(frame, *self._names).before
         grows = any(isinstance(x, TensorArray) and x.dynamic_size for value in before for x in leaves_of(value)[0])
-        if self.flags or grows:
+        if self.flags or grows or self._invariants:
             self._stage(frame, [(f"{self._label}_index", constant(0))])
             index = self._begin_body()[0]
             self._next = [e.add(index, 1)]
@@ -357,6 +385,12 @@ class For(_Loop):
             self._begin_body()
             yield rows.element(self.loop.slices(self._label))
         self._finish()
+
+    def _cut(self, tensors: list[Any], length: Any) -> tuple[list[Any], Any]:
+        """At most `maximum_iterations` of the rows."""
+        most = self._limit.as_dim("most") if hasattr(self._limit, "dims") else int(self._limit)
+        length = sizes.minimum(length, most)
+        return [axis_slice(x, 0, 0, length) for x in tensors], length
 
     def _along_elements(self, source: Source) -> Iterator[Any]:
         self._stage(sys._getframe(1), [("going", source.advance()), (f"{self._label}_number", constant(0, dtypes.int64))])

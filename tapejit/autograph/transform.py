@@ -205,16 +205,28 @@ class _Statements:
             made += statements("if _c.otherwise(): _body", first, c=name, body=orelse)
         return made + statements("if _c.joined(): _after", node, c=name, after=self.restored(name, names, node))
 
+    def options(self, node: Any) -> list[Any]:
+        """The call of `set_loop_options` that the body of a loop begins with, which is made before the loop instead."""
+        for body in (node.body, *(s.body for s in node.body[:2] if isinstance(s, ast.If))):  # a `for` loop's may stand behind its flags
+            for k, s in enumerate(body[:3]):
+                if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call) and ast.unparse(s.value.func).endswith("set_loop_options"):
+                    body[k] = ast.copy_location(ast.Pass(), s)
+                    s.value.func = expression("_loop.options", s, loop=f".loop{node.number}")
+                    return [s]
+        return []
+
     def loop(self, node: Any, head: str, also: list[ast.AST], **holes: Any) -> list[Any]:
         """A loop: `head` creates its operator, says how it goes on, and holds the `_body`; `also` is evaluated with it."""
         name = f".loop{node.number}"
         names, told = self.state([*node.body, *also], self.live.head[id(node)], node)
         flags = ast.copy_location(ast.Constant(node.flags), node)
+        options = self.options(node)
         leave = statements("_loop.leave()", node.body[-1], loop=name)
-        return statements(
+        create, *rest = statements(
             f"{head}\nif _loop.staged: _after", node, loop=name, flags=flags, **told, **holes, restore=self.restored(name, names, node),
             body=[*self.block(node.body), *leave], after=self.restored(name, names, node),
         )  # fmt: skip
+        return [create, *options, *rest]
 
     def while_loop(self, node: ast.While) -> list[Any]:
         return self.loop(node, _WHILE, [node.test], test=self.expressions.visit(node.test))

@@ -122,10 +122,11 @@ class Planner:
             self._scalar(node, expr.cast(expr.of_dim(node.attrs["size"]), node.attrs["dtype"]))
         else:
             self.definitions.define(node)
+        taken = [dim for a in node.args for dim in a.type.shape]
         for o in node.outs:
             d = self.definitions.table[o.name]
             needs = (
-                ({n for dim in _dims_of(d) for n in sizes.names(dim)} | _attr_names(node.attrs))
+                ({n for dim in (*_dims_of(d), *taken) for n in sizes.names(dim)} | _attr_names(node.attrs))
                 & self.work.late_sizes
                 & set(self.definitions.table)
             )

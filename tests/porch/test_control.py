@@ -581,10 +581,10 @@ ERRORS = {
         TypeError,
         "dtype float32 in true_fn, but dtype int32 in false_fn",
     ),
-    "shapes of branches": (
-        lambda x: tf.cond(x[0] > 0, lambda: x, lambda: tf.zeros([3])),
+    "ranks of branches": (
+        lambda x: tf.cond(x[0] > 0, lambda: x, lambda: tf.zeros([3, 1])),
         ValueError,
-        r"shape \(2,\) in true_fn, but shape \(3,\) in false_fn",
+        r"shape \(2,\) in true_fn, but shape \(3, 1\) in false_fn",
     ),
     "None in a branch": (lambda x: tf.cond(x[0] > 0, lambda: x, lambda: None), ValueError, "None at the end of false_fn"),
     "structures of branches": (lambda x: tf.cond(x[0] > 0, lambda: (x, x), lambda: x), TypeError, "same nested structure"),
