@@ -179,7 +179,8 @@ def both(branches: control.Branches, value: Any, is_and: bool) -> Any:
         if isinstance(value, GraphTensor) and value.recorder is way:
             value = GraphTensor(value.value, outer)
         return (e.logical_and if is_and else e.logical_or)(branches.chosen, value)
-    branches.add(*((value, False) if is_and else (True, value)), "the condition")
+    x, y = (value, False) if is_and else (True, value)
+    branches.add(x, y, "the condition")
     (out,) = branches.results()
     return out
 

@@ -46,7 +46,7 @@ def parts(statement: ast.AST) -> list[ast.stmt]:
     for child in ast.iter_child_nodes(statement):
         if isinstance(child, ast.stmt):
             out.append(child)
-        elif isinstance(child, ast.excepthandler | ast.match_case):
+        elif isinstance(child, ast.ExceptHandler | ast.match_case):
             out.extend(child.body)
     return out
 
@@ -142,11 +142,7 @@ class _Lowering:
         node.flags = tuple(sorted(flags - {skip}))
         out: list[ast.stmt] = [node]
         if isinstance(node, ast.For):
-            each, node.label = f".each{node.number}", node.target.id if isinstance(node.target, ast.Name) else "element"
-            node.body[:0] = statements("_target = _each", node.target, target=node.target, each=each)
-            node.target = ast.copy_location(ast.Name(each, ast.Store()), node.target)
-            if node.flags:  # after a jump that depends on a tensor, the rest of a Python loop passes idly
-                node.body = [_unless(set(node.flags), node.body, node)]
+            self.target(node)
         if stop in flags:
             out[:0] = statements("_flag = False", node, flag=stop)
         if skip in flags:
@@ -158,6 +154,15 @@ class _Lowering:
             out.extend([_unless(set(node.flags), new, otherwise[0])] if node.flags else new)
             flags |= more
         return out, flags
+
+    @staticmethod
+    def target(node: Any) -> None:
+        """Let the elements of a `for` loop enter by a variable of ours, so that the target is assigned within the body."""
+        each, node.label = f".each{node.number}", node.target.id if isinstance(node.target, ast.Name) else "element"
+        node.body[:0] = statements("_target = _each", node.target, target=node.target, each=each)
+        node.target = ast.copy_location(ast.Name(each, ast.Store()), node.target)
+        if node.flags:  # after a jump that depends on a tensor, the rest of a Python loop passes idly
+            node.body = [_unless(set(node.flags), node.body, node)]
 
     def attempt(self, node: ast.Try, loop: Any) -> tuple[list[ast.stmt], Flags]:
         """`try`: where an exception is caught, the recorder is the one from before again."""

@@ -72,6 +72,7 @@ def stored_paths(body: Iterable[ast.AST]) -> list[Path]:
 
 def path_of(node: ast.AST) -> Path | None:
     """How an attribute or element is reached from a variable; None if that takes more than names and constants."""
+    step: tuple[str, Any]
     if isinstance(node, ast.Name):
         return node.id, ()
     if isinstance(node, ast.Attribute):

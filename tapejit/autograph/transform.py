@@ -176,7 +176,7 @@ class _Statements:
         assigned = {n for s in body for n in stores(s) if not n.startswith(_OWN)}
         later = read.union(*(names for line, names in self.captures if line < node.lineno))
         kept, local = sorted(assigned & later), sorted(assigned - later)
-        told = {"later": tuple(kept), "local": tuple(local), "paths": tuple(stored_paths(body))}
+        told: dict[str, Any] = {"later": tuple(kept), "local": tuple(local), "paths": tuple(stored_paths(body))}
         return [*kept, *local], {k: ast.copy_location(ast.Constant(v), node) for k, v in told.items()}
 
     @staticmethod

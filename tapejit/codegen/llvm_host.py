@@ -8,6 +8,7 @@ Heap buffers handed over by `Deliver` belong to the caller even if a later step 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 from tapejit.codegen.llvm_kernel import can_fail, function_name, parallel_loop
@@ -75,7 +76,7 @@ class HostPrinter(Scalars):
             self.addresses[""] = out.let(f"load ptr, ptr {self._slot('arena')}, align 8", "arena")
         for name in carried_buffers(self.program):
             b = self.program.buffers[name]
-            self.addresses[name] = out.local("i8", symbol(name), int(sizes.product(b.shape)) * b.dtype.size, align=ALIGNMENT)
+            self.addresses[name] = out.local("i8", symbol(name), _known_bytes(b), align=ALIGNMENT)
         for b in self.program.buffers.values():
             if b.home == "arena" and b.name not in self.addresses and self._ready(b.offset):
                 self._place(b)

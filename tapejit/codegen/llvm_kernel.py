@@ -53,7 +53,7 @@ def is_small(kernel: Kernel) -> bool:
         for s in body:
             if isinstance(s, Contract | CallLibrary) or (isinstance(s, For) and (s.kind == "parallel" or not isinstance(s.extent, int))):
                 return SMALL + 1
-            total += s.extent * max(1, size(s.body)) if isinstance(s, For) else 1 + size(inside(s))
+            total += int(s.extent) * max(1, size(s.body)) if isinstance(s, For) else 1 + size(inside(s))  # type: ignore[arg-type]
         return total
 
     return size(kernel.body) <= SMALL

@@ -158,13 +158,13 @@ def test_assertions_are_checked_when_the_step_runs():
     assert float(f(tf.constant(1.0))) == 1.0
     with pytest.raises(tf.errors.InvalidArgumentError, match="must be positive"):
         f(tf.constant(-1.0))
+
+    @tf.function
+    def g(x):
+        assert len("no") == 3, "never"
+        return x
+
     with pytest.raises(AssertionError, match="never"):
-
-        @tf.function
-        def g(x):
-            assert len("no") == 3, "never"
-            return x
-
         g(tf.constant(1.0))
 
 
