@@ -345,10 +345,13 @@ def carried_buffers(program: Program) -> list[str]:
             if isinstance(s, Launch | Copy):
                 found.update(dict.fromkeys(s.buffers if isinstance(s, Launch) else (s.target, s.source)))
     buffers = [program.buffers[n] for n in found]
-    small = [
-        b.name for b in buffers if b.home == "arena" and sizes.is_known(b.shape) and sizes.product(b.shape) * b.dtype.size <= ALIGNMENT
-    ]
-    return small[:MOST_CARRIED]
+    known = [b for b in buffers if b.home == "arena" and sizes.is_known(b.shape)]
+    return [b.name for b in known if _known_bytes(b) <= ALIGNMENT][:MOST_CARRIED]
+
+
+def _known_bytes(b: Buffer) -> int:
+    """How many bytes a buffer takes whose sizes are known."""
+    return math.prod(d for d in b.shape if isinstance(d, int)) * b.dtype.size
 
 
 def inner_work(kernel: Kernel) -> list[Dim]:
