@@ -62,6 +62,7 @@ class ConcreteFunction:
         self.traced = recording.graph
         self.cells = dict(recording.cells)
         self.captured = dict(recording.captured)
+        self.written = recording.written
         self.outputs_plan, self.tree = recording.outputs, recording.tree
         self.trace_seconds = recording.seconds
         self.timing: Any = None
@@ -411,7 +412,7 @@ class ConcreteFunction:
         cells = list(bound)
         read = [bound[c].read_tensor() for c in cells]  # the tapes see the reads
         consts = [h if isinstance(h, EagerTensor) else EagerTensor(h) for h in self.captured.values()]
-        inputs = [*tensors, *read, *consts]
+        inputs = [*tensors, *read, *consts, *(t for _, t in self.written)]
         if not any(tape.follows(inputs) for tape in thread.tapes):
             with paused_tapes():
                 return self._packed(self.run(tensors, bound))
@@ -473,7 +474,7 @@ class _CallOp(Op):
         self.name = f"call_{concrete.owner_name}"
         self._programs = concrete._programs
         cells = [*concrete.cells, *concrete.variable_arguments]  # in the order of `bindings`
-        graph = pure(concrete.differentiated(), cells, list(concrete.captured))
+        graph = pure(concrete.differentiated(), cells, list(concrete.captured), [v for v, _ in concrete.written])
         try:
             self._kept = kept_values(graph)
         except LookupError:  # an op without a gradient, which matters when one is asked for

@@ -45,6 +45,7 @@ class Recording:
     variable_arguments: dict[str, int] = field(default_factory=dict)  # cell -> where it comes first among the variables passed as arguments
     created: list[Any] = field(default_factory=list)  # weak references to the variables it made
     seconds: float = 0.0
+    written: list[tuple[Value, Any]] = field(default_factory=list)  # small tensors from outside, and the constants that stand for them
     frozen: Frozen | None = None  # the Python values from outside that it was traced with
 
 
@@ -167,7 +168,9 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
         leaves, tree = optree.tree_flatten(out, none_is_leaf=True)
         outputs = [_result(recorder, x, name) for x in leaves]
     cells = {cell: v for cell, v in recorder.cells.items() if cell not in variables}
-    return Recording(recorder.graph, cells, recorder.captured, outputs, tree, variables, recorder.created, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    written = recorder.tensors_written_out()
+    return Recording(recorder.graph, cells, recorder.captured, outputs, tree, variables, recorder.created, seconds, written=written)
 
 
 def _check_unchanged(function: Callable[..., Any], signature: Signature, structure: Any, leaves: list[Any], after: Any) -> None:

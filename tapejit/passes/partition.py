@@ -34,15 +34,18 @@ CHEAP = frozenset(
 _OPEN = 256  # what a size that is not known is taken to be
 
 
-def pure(graph: Graph, cells: Sequence[str], consts: Sequence[str]) -> Graph:
+def pure(graph: Graph, cells: Sequence[str], consts: Sequence[str], written: Sequence[Value] = ()) -> Graph:
     """The graph with parameters in place of its cells and constants, at the end and in the order given, and without assignments.
+
+    `written` are values of `constant` lines that get parameters too.
 
     Its values are those of `graph`. What is assigned to a cell carries no gradient; later reads are reads of the cell.
     """
     names = taken_names(graph)
     holds: dict[str, Value] = {c: Value(names.fresh(c), graph.cells[c]) for c in cells}
     arrays = {c: Value(names.fresh(c), graph.consts[c]) for c in consts}
-    params = [*graph.params, *holds.values(), *arrays.values()]
+    tensors = {id(v): Value(names.fresh(v.name), v.type) for v in written}
+    params = [*graph.params, *holds.values(), *arrays.values(), *tensors.values()]
     body: list[Node] = []
     for node in graph.body:
         if node.op is structure.read:
@@ -51,6 +54,8 @@ def pure(graph: Graph, cells: Sequence[str], consts: Sequence[str]) -> Graph:
         elif node.op is structure.const:
             name = node.attrs["const"]
             body.append(replace(node, op=held, args=(arrays[name],), attrs={"cell": name}))
+        elif len(node.outs) == 1 and id(node.out) in tensors:
+            body.append(replace(node, op=held, args=(tensors[id(node.out)],), attrs={"cell": node.out.name}))
         elif node.op is structure.assign:
             cell = node.attrs["cell"]
             new = Value(names.fresh(cell), holds[cell].type)

@@ -221,6 +221,11 @@ class Recorder:
             root.keep.append(identity)
         return value
 
+    def tensors_written_out(self) -> list[tuple[Value, Any]]:
+        """The values that stand for small tensors from outside that a tape may follow, and these tensors."""
+        held = {id(x): x for x in self.root.keep}
+        return [(v, held[k]) for k, v in self.root._written.items() if v.type.dtype.differentiable]
+
     def capture(self, held: Any, identity: Any, base: str) -> Value:
         """The value of `const.<name>` that stands for the tensor or array `held`; the same object is captured once."""
         root = self.root

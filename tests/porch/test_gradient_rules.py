@@ -123,6 +123,15 @@ def _(e):
     return [tape.gradient(y, e.v)]
 
 
+@rule("tensors that a traced function captured are followed, small ones too", 3.0, [3.0] * 20, modes=eager_only)
+def _(e):
+    f = tf.function(lambda: tf.reduce_sum(e.x * 3.0) + e.c * 3.0)
+    with tf.GradientTape() as tape:
+        tape.watch([e.c, e.x])
+        y = f()
+    return tape.gradient(y, [e.c, e.x])
+
+
 @rule("None is exact through a call with several results", 4.0, NONE)
 def _(e):
     f = tf.function(lambda a, b: (a * a, b * b))
