@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +24,15 @@ def is_leaf(x: Any) -> bool:
     return isinstance(x, Variable) or hasattr(x, "saved_state")
 
 
+def itself(x: Any) -> Any:
+    """The variable that `x` stands for, if it wraps one in `_value` as Keras's variables do; else `x`."""
+    inner = None if isinstance(x, Variable) else getattr(x, "_value", None)
+    return inner if isinstance(inner, Variable) else x
+
+
 def is_trackable(x: Any) -> bool:
     """Whether a checkpoint looks into it."""
+    x = itself(x)
     if isinstance(x, type) or x is None:
         return False
     return is_leaf(x) or isinstance(x, list | tuple | Mapping) or hasattr(type(x), "_trackable_children") or hasattr(type(x), "variables")
@@ -35,14 +42,16 @@ def children(x: Any) -> Iterator[tuple[str, Any]]:
     """What an object refers to, by edge: its own answer (`_trackable_children()`), positions, keys or attributes."""
     if is_leaf(x):
         return
+    found: Iterable[tuple[Any, Any]]
     if hasattr(type(x), "_trackable_children"):
-        yield from x._trackable_children().items()
+        found = x._trackable_children().items()
     elif isinstance(x, Mapping):
-        yield from ((str(k), v) for k, v in x.items())
+        found = x.items()
     elif isinstance(x, list | tuple):
-        yield from ((str(k), v) for k, v in enumerate(x))
+        found = enumerate(x)
     else:
-        yield from ((k, v) for k, v in vars(x).items() if not k.startswith("_self_"))
+        found = ((k, v) for k, v in vars(x).items() if not k.startswith("_self_"))
+    yield from ((str(k), itself(v)) for k, v in found)
 
 
 @dataclass

@@ -153,6 +153,29 @@ def test_an_iterator_goes_on_where_it_was(tmp_path):
     assert [next(other).numpy().tolist() for _ in range(5)] == wanted
 
 
+def test_objects_that_wrap_variables(tmp_path):
+    class Wrapped:
+        def __init__(self, value):
+            self._value = tf.Variable(value)
+
+    class Layer:
+        def __init__(self, value):
+            self._kernel = Wrapped(value)
+            self.losses = [1.0]
+
+        @property
+        def variables(self):
+            return [self._kernel]
+
+    first, second = Layer([1.0, 2.0]), Layer([0.0, 0.0])
+    tf.train.Checkpoint(layer=first, alone=Wrapped(3.0)).write(tmp_path / "a")
+    assert [n for n, _ in tf.train.list_variables(tmp_path / "a")][1] == "layer/_kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    alone = Wrapped(0.0)
+    tf.train.Checkpoint(layer=second, alone=alone).read(tmp_path / "a").assert_consumed()
+    assert second._kernel._value.numpy().tolist() == [1.0, 2.0]
+    assert float(alone._value) == 3.0
+
+
 # ---------------------------------------------------------------------------------------------- deferred values
 def test_variables_made_later_get_their_values(tmp_path):
     net = Net()
