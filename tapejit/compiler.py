@@ -109,7 +109,7 @@ def compile(graph: Graph, timing: Timing | None = None, checks: bool = False, li
         source = llvm.module(planned.program, target, pool=target.threads > 1, polls=interrupt.available())
         timing.codegen = time.perf_counter() - started
         started = time.perf_counter()
-        code = native.object_code(source.text, target.cpu, target.features)
+        code = native.object_codes(source.parts, target.cpu, target.features)
         timing.compile = time.perf_counter() - started
         record = record_of(optimized, planned, source.entry, source.symbols)
         if all(OPS.get(w.op.name) is w.op for w in record.host):
@@ -120,7 +120,7 @@ def compile(graph: Graph, timing: Timing | None = None, checks: bool = False, li
     return compiled
 
 
-def _unpacked(payload: bytes | None) -> tuple[Record, bytes] | None:
+def _unpacked(payload: bytes | None) -> tuple[Record, tuple[bytes, ...]] | None:
     if payload is None:
         return None
     try:
@@ -143,7 +143,7 @@ def record_of(graph: Graph, planned: Planned, entry: str, symbols: tuple[str, ..
 class Compiled:
     """A native step and its calling record."""
 
-    def __init__(self, record: Record, code: bytes) -> None:
+    def __init__(self, record: Record, code: tuple[bytes, ...]) -> None:
         self.record = record
         ours = {threads.SYMBOL: threads.parallel_for, interrupt.SYMBOL: interrupt.poll}
         self.module = load.Module(code, record.symbols, {s: address() for s, address in ours.items() if s in record.symbols})

@@ -10,6 +10,7 @@ from __future__ import annotations
 from tapejit.codegen import numba
 from tapejit.codegen.llvm_host import HostPrinter, carried_buffers
 from tapejit.codegen.llvm_kernel import Promise, is_small, print_kernel
+from tapejit.codegen.llvm_parts import parts
 from tapejit.codegen.llvm_text import Function, Module, symbol
 from tapejit.core.source import Source
 from tapejit.core.target import Target
@@ -38,8 +39,10 @@ def module(program: Program, target: Target, pool: bool = False, polls: bool = F
     HostPrinter(text, host, program, pool, polls).write()
     text.functions[entry] = host.text()
     wide = f' "prefer-vector-width"="{target.vector_bits}"' if target.vector_bits >= 256 else ""
-    ll = text.text(f"; {program.name}: {', '.join(program.table)}", f"attributes #0 = {{ nounwind{wide} }}")
-    return Source(program.name, entry, ll, numba.module(program), tuple(text.symbols), program.table)
+    comment, attributes = f"; {program.name}: {', '.join(program.table)}", f"attributes #0 = {{ nounwind{wide} }}"
+    ll = text.text(comment, attributes)
+    cut = parts(text, entry, comment, attributes) if target.threads > 1 else (ll,)
+    return Source(program.name, entry, ll, numba.module(program), tuple(text.symbols), program.table, cut)
 
 
 def _launches(steps: tuple[Step, ...]) -> list[Launch]:

@@ -11,7 +11,8 @@ class Source:
 
     `text` is LLVM IR of one module whose symbol `entry` has the signature `int64 entry(int64* table)`; `python` says the same as
     readable Python for Numba; `symbols` lists the C functions that must be found when the module is linked; `table` names the
-    entries of the table in order.
+    entries of the table in order. `parts` are modules that together say what `text` does, to be compiled side by side; each calls
+    functions of itself and of those before it.
     """
 
     name: str
@@ -20,3 +21,4 @@ class Source:
     python: str
     symbols: tuple[str, ...]
     table: tuple[str, ...]
+    parts: tuple[str, ...] = ()

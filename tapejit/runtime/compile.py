@@ -6,16 +6,19 @@ for one CPU. Object code is position independent, so `load` may place it anywher
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import llvmlite.binding as llvm
 
-_lock = threading.Lock()  # LLVM's global context is not thread-safe
+_lock = threading.Lock()  # machines are used by one compilation at a time
 _started = False
-_machines: dict[tuple[str, str, int], Any] = {}
+_machines: dict[tuple[str, str, int, int], Any] = {}
 
 
 class CompileError(RuntimeError):
@@ -64,9 +67,32 @@ def object_code(text: str, cpu: str = "", features: str = "", options: Options =
 
     CompileError quotes the offending line of the text.
     """
+    return object_codes((text,), cpu, features, options)[0]
+
+
+def object_codes(texts: Sequence[str], cpu: str = "", features: str = "", options: Options = DEFAULT) -> tuple[bytes, ...]:
+    """`object_code` of several modules, each in a thread of its own."""
+    found: list[Any] = [None] * len(texts)
+
+    def work(k: int) -> None:
+        try:
+            module, machine = _optimized(texts[k], cpu, features, options, k)
+            found[k] = _emitted(module, machine)
+        except BaseException as error:
+            found[k] = error
+
     with _lock:
-        module, machine = _optimized(text, cpu, features, options)
-        return machine.emit_object(module)
+        others = [threading.Thread(target=work, args=(k,)) for k in range(1, len(texts))]
+        binding()
+        for thread in others:
+            thread.start()
+        work(0)
+        for thread in others:
+            thread.join()
+    for code in found:
+        if isinstance(code, BaseException):
+            raise code
+    return tuple(found)
 
 
 def assembly(text: str, cpu: str = "", features: str = "", options: Options = DEFAULT) -> str:
@@ -92,13 +118,14 @@ def host_cpu() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), features
 
 
-def _optimized(text: str, cpu: str, features: str, options: Options) -> tuple[llvm.ModuleRef, Any]:
+def _optimized(text: str, cpu: str, features: str, options: Options, slot: int = 0) -> tuple[llvm.ModuleRef, Any]:
+    """The optimised module, and the machine to write its code with; `slot` numbers modules that are at work at the same time."""
     llvm = binding()
     if not cpu:
         cpu, features = host_cpu()
-    machine = _machine(cpu, features, options.opt)
+    machine = _machine(cpu, features, options.opt, slot)
     try:
-        module = llvm.parse_assembly(text)
+        module = llvm.parse_assembly(text, llvm.create_context())
         module.verify()
     except RuntimeError as error:
         raise CompileError(f"LLVM does not accept the generated module: {error}".strip(), text) from None
@@ -108,12 +135,36 @@ def _optimized(text: str, cpu: str, features: str, options: Options) -> tuple[ll
     tuning.loop_vectorization = tuning.slp_vectorization = options.vectorize
     tuning.loop_interleaving, tuning.loop_unrolling = options.interleave, options.unroll
     builder = llvm.create_pass_builder(machine, tuning)
-    builder.getModulePassManager().run(module, builder)
+    _unlocked("LLVMPY_RunNewModulePassManager")(builder.getModulePassManager(), module, builder)
     return module, machine
 
 
-def _machine(cpu: str, features: str, opt: int) -> Any:
-    key = (cpu, features, opt)
+def _emitted(module: llvm.ModuleRef, machine: Any) -> bytes:
+    """The object code of an optimised module."""
+    ffi = binding().ffi
+    with ffi.OutputString() as error:
+        buffer = _unlocked("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, error)
+        if not buffer:
+            raise CompileError(f"LLVM cannot write the code of the module: {error}", str(module))
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+@functools.cache
+def _unlocked(name: str) -> Any:
+    """A function of llvmlite's library without the lock that llvmlite holds around all of them. Modules, passes and machines of different
+    contexts, as ours are, share nothing in LLVM."""
+    lib = binding().ffi.lib
+    locked = getattr(lib, name)
+    function = getattr(ctypes.CDLL(lib._name), name)
+    function.argtypes, function.restype = locked.argtypes, locked.restype
+    return function
+
+
+def _machine(cpu: str, features: str, opt: int, slot: int) -> Any:
+    key = (cpu, features, opt, slot)
     if key not in _machines:
         target = binding().Target.from_default_triple()
         _machines[key] = target.create_target_machine(cpu=cpu, features=features, opt=opt, reloc="pic", codemodel="small")

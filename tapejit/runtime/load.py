@@ -22,8 +22,9 @@ _lock = threading.Lock()
 class Module:
     """Linked machine code. It stays in memory as long as this object lives; addresses from it are valid no longer."""
 
-    def __init__(self, code: bytes, symbols: Iterable[str] = (), addresses: Mapping[str, int] | None = None) -> None:
-        """Link `code`. `symbols` are the external functions it calls; `addresses` gives those that only we know.
+    def __init__(self, code: bytes | tuple[bytes, ...], symbols: Iterable[str] = (), addresses: Mapping[str, int] | None = None) -> None:
+        """Link `code`, or several parts of which each calls those before it. `symbols` are the external functions it calls; `addresses`
+        gives those that only we know.
 
         LookupError names a symbol that is nowhere to be found (calling it would end the process).
         """
@@ -31,12 +32,17 @@ class Module:
         for name in symbols:
             known.setdefault(name, 0)
             known[name] = known[name] or resolve(name)
+        parts = code if isinstance(code, tuple) else (code,)
         self._find: Callable[[str], int]
         try:
-            self._image: Any = Image(code, lambda name: known.get(name) or resolve(name))
-            self._find = lambda name: self._image.functions.get(name, 0)
+            functions: dict[str, int] = {}
+            self._image: Any = []
+            for part in parts:
+                self._image.append(Image(part, lambda name: functions.get(name) or known.get(name) or resolve(name)))
+                functions |= self._image[-1].functions
+            self._find = lambda name: functions.get(name, 0)
         except Unsupported:
-            self._image = _by_llvm(code, known)
+            self._image = _by_llvm(parts, known)
             self._find = self._image.get_function_address
 
     def address(self, name: str) -> int:
@@ -47,7 +53,7 @@ class Module:
         return found
 
 
-def _by_llvm(code: bytes, known: Mapping[str, int]) -> Any:
+def _by_llvm(parts: tuple[bytes, ...], known: Mapping[str, int]) -> Any:
     """An execution engine of LLVM's with the code in it."""
     llvm = binding()
     with _lock:
@@ -55,7 +61,8 @@ def _by_llvm(code: bytes, known: Mapping[str, int]) -> Any:
             llvm.add_symbol(name, address)
         machine = llvm.Target.from_default_triple().create_target_machine(opt=0, jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        for part in parts:
+            engine.add_object_file(llvm.ObjectFileRef.from_data(part))
         engine.finalize_object()
     return engine
 
