@@ -31,7 +31,8 @@ from tapejit.tensor import EagerTensor
 KEPT_BYTES = 256 << 20
 _RUNS = 4  # runs of one source that are remembered: their elements may be wanted once more
 
-_sources: dict[str, _Source] = {}
+_sources: WeakValueDictionary[str, _Source] = WeakValueDictionary()
+_names = itertools.count(1)
 _numbers = itertools.count(1)
 _objects: WeakValueDictionary[int, Any] = WeakValueDictionary()  # datasets and iterators by the numbers that are passed for them
 
@@ -47,10 +48,19 @@ def passed(name: str, make: Callable[..., Any], handles: Sequence[Any] = ()) -> 
     return dataset_passed(*handles, source=_entered(name, make))
 
 
+class _Name(str):
+    """The name of a source in a graph. The graphs that have it keep the source alive."""
+
+    source: _Source
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)
+
+
 def _entered(name: str, begin: Callable[..., Any]) -> str:
-    source = f"{name}_{len(_sources) + 1}"
-    _sources[source] = _Source(begin)
-    return source
+    out = _Name(f"{name}_{next(_names)}")
+    out.source = _sources[str(out)] = _Source(begin)
+    return out
 
 
 def _meant(handles: Sequence[Any]) -> list[Any]:

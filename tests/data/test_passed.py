@@ -1,6 +1,7 @@
 """Datasets and iterators as arguments of traced functions: one trace serves all of one element spec."""
 
 import gc
+import weakref
 
 import pytest
 
@@ -134,6 +135,34 @@ def test_a_step_with_an_iterator_trains():
         loss = step(it)
     assert float(loss) < 1e-4
     assert step.experimental_get_tracing_count() == 1
+
+
+def test_a_captured_dataset_goes_with_the_function_and_no_earlier():
+    def make():
+        ds = D.range(4)
+
+        @tf.function
+        def total():
+            t = tf.constant(0, tf.int64)
+            for x in ds:
+                t += x
+            return t
+
+        @tf.function
+        def outer():
+            return total() + 1
+
+        return outer, weakref.ref(ds._stage)
+
+    outer, stage = make()
+    gc.collect()
+    assert [int(outer()), int(outer())] == [7, 7]
+    gc.collect()
+    assert int(outer()) == 7
+    assert stage() is not None
+    del outer
+    gc.collect()
+    assert stage() is None
 
 
 def test_concrete_functions_take_datasets():
