@@ -438,6 +438,12 @@ class ConcreteFunction:
             self._checked._checks = True
         return self._checked
 
+    def kept_under_tape(self) -> list[tuple[Value, Any]]:
+        """The values on the way that a call under a tape gives it to keep, with their places."""
+        if self._call_op is None:
+            self._call_op = _CallOp(self)
+        return self._call_op.kept()
+
     def showing(self, graph: Graph) -> ConcreteFunction:
         """The same trace with another graph of the same arguments, such as one that gives values on the way as results."""
         return self._variant(graph, ("showing", self.number))
@@ -505,6 +511,11 @@ class _CallOp(Op):
     def reached(self, result: int) -> list[int]:
         """The operands that a gradient of one result flows to."""
         return backward(self._graph, (result,), self._kept)[1] if result < len(self._graph.results) else []
+
+    def kept(self) -> list[tuple[Value, Any]]:
+        """What the gradient keeps of the lines of the call, with their places."""
+        made = {id(o): n.place for n in self._graph.body for o in n.outs}
+        return [(v, made[id(v)]) for v in self._kept if id(v) in made]
 
     def inside(self) -> tuple[list[Any], list[Value], list[Value]]:
         """The lines of the call, what its operands are called there, and its results."""

@@ -19,7 +19,8 @@ from tapejit.autograph.convert import converted
 from tapejit.concrete import ConcreteFunction, Unfit
 from tapejit.core import places
 from tapejit.donation import donated_parameters
-from tapejit.explain import frozen, retraces
+from tapejit.explain import frozen, memory, retraces
+from tapejit.explain.memory import MemoryReport
 from tapejit.explain.retraces import Change, History, Retraces
 from tapejit.explain.verification import Verification, verify
 from tapejit.ir.graph import Graph
@@ -248,6 +249,11 @@ class Function:
                 run_functions_eagerly(before)
 
         return verify(self.name, concrete, arguments.tensors(), arguments.variables(), eager)
+
+    def memory_report(self, *args: Any, **kwargs: Any) -> MemoryReport:
+        """What one call keeps from its forward lines for the backward ones, line by line in bytes, and the memory it works in. Nothing is run."""
+        arguments = self.signature.bind(args, kwargs)
+        return memory.report(self.name, self._find(arguments), arguments.tensors(), arguments.variables())
 
     def traces(self) -> Retraces:
         """What made each trace: its number, signature, line of the call and cost, and in what it differs from the nearest earlier one."""

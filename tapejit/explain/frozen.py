@@ -1,13 +1,12 @@
 """Python values from outside that a trace has frozen: globals, attributes, closure variables and small arrays, and whether they still hold.
 
-In: the frames of the user's that run while a function is traced, and their bytecode. Out: a `Frozen`: which names were read on lines that
+In: the frames of the user's that run while a function is traced. Out: a `Frozen`: which names were read on lines that
 ran, their values and lines, and a table that the native launcher compares in a few nanoseconds a name. Only what cannot change by itself is
 kept: numbers, strings, None, tuples of those, and arrays of few bytes. Names that the traced code itself writes are left out.
 """
 
 from __future__ import annotations
 
-import dis
 import itertools
 import sys
 import sysconfig
@@ -15,7 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import CellType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from tapejit.core import places
 from tapejit.core.places import Place, is_ours, place_of
+from tapejit.explain.bytecode import Chain, read_by
 from tapejit.explain.retraces import Change
 from tapejit.explain.warned import FrozenValueWarning, LeakedTensorWarning, warn
 from tapejit.record.recorder import Recorder, SymbolicTensor
@@ -32,7 +32,6 @@ POLICIES = ("warn", "retrace", "off")
 _MOST = 64  # names that are watched per trace
 _ARRAY = 256  # bytes of an array that are compared
 _LOOKED_AT = 1000  # elements of a container that are looked at
-_FILLERS = {"append", "extend", "insert", "add", "update", "setdefault", "appendleft"}
 _SCALARS = (int, float, bool, str, bytes, complex, type(None))
 _MISSING: Any = type("Missing", (), {"__repr__": lambda self: "gone"})()
 
@@ -197,95 +196,6 @@ def changes(reads: list[Read]) -> tuple[Change, ...]:
     return tuple(Change(f"{r.name} (read at {r.place})", "value", _told(r.then), _told(r.now())) for r in reads)
 
 
-# ------------------------------------------------------------------------------------------------- what code reads
-@dataclass(frozen=True)
-class _Chain:
-    """`root.a.b["c"]` as it stands in bytecode: `kind` is "global", "cell" or "local"."""
-
-    kind: str
-    root: str
-    steps: tuple[tuple[str, Any], ...]  # ("attr", name) or ("item", key)
-    offset: int  # of the last instruction
-
-    @property
-    def name(self) -> str:
-        """The chain as one writes it."""
-        return self.root + "".join(f".{k}" if kind == "attr" else f"[{k!r}]" for kind, k in self.steps)
-
-
-@dataclass(frozen=True)
-class _Code:
-    chains: tuple[_Chain, ...]
-    locals: frozenset[str]  # names of the locals that chains begin with
-    written: frozenset[Any]  # names of globals, attributes and items that it writes
-    stores: tuple[_Chain, ...]  # what it writes to, or fills
-
-
-_codes: weakref.WeakKeyDictionary[CodeType, _Code] = weakref.WeakKeyDictionary()
-_LOADS = {"LOAD_GLOBAL": "global", "LOAD_NAME": "global", "LOAD_DEREF": "cell", "LOAD_CLASSDEREF": "cell", "LOAD_FAST": "local"}
-_ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
-_WRITES = {"STORE_GLOBAL", "STORE_ATTR", "STORE_DEREF", "DELETE_ATTR", "DELETE_GLOBAL", "STORE_NAME"}
-_SILENT = {"PUSH_NULL", "CACHE", "EXTENDED_ARG", "PRECALL", "NOP", "RESUME"}
-
-
-def _read_by(code: CodeType) -> _Code:
-    """The chains of names that a code object reads, and the names that it writes."""
-    found = _codes.get(code)
-    if found is not None:
-        return found
-    chains: list[_Chain] = []
-    written: set[Any] = set()
-    rebound: set[str] = set()
-    stores: list[_Chain] = []
-    current: _Chain | None = None
-    constant: Any = _MISSING
-
-    def end() -> None:
-        nonlocal current, constant
-        if current is not None and (current.steps or current.kind != "local"):
-            chains.append(current)
-        current, constant = None, _MISSING
-
-    for op in dis.get_instructions(code):
-        if op.opname in _LOADS:
-            end()
-            current = _Chain(_LOADS[op.opname], op.argval, (), op.offset)
-        elif op.opname in _ATTRIBUTES and current is not None and constant is _MISSING:
-            current = _Chain(current.kind, current.root, (*current.steps, ("attr", op.argval)), op.offset)
-        elif op.opname == "LOAD_CONST" and current is not None and constant is _MISSING:
-            constant = op.argval
-        elif op.opname == "BINARY_SUBSCR" and current is not None and constant is not _MISSING:
-            current = _Chain(current.kind, current.root, (*current.steps, ("item", constant)), op.offset)
-            constant = _MISSING
-        elif op.opname == "STORE_SUBSCR" and constant is not _MISSING:
-            written.add(constant)
-            if current is not None:
-                stores.append(replace(current, steps=(*current.steps, ("item", constant)), offset=op.offset))
-            end()
-        elif op.opname == "STORE_ATTR" and current is not None:
-            stores.append(replace(current, steps=(*current.steps, ("attr", op.argval)), offset=op.offset))
-            end()
-        elif op.opname not in _SILENT:
-            end()
-        if op.opname in _WRITES:
-            written.add(op.argval)
-            if op.opname in ("STORE_GLOBAL", "STORE_DEREF"):
-                stores.append(_Chain("global" if op.opname == "STORE_GLOBAL" else "cell", op.argval, (), op.offset))
-        elif op.opname in ("STORE_FAST", "DELETE_FAST"):
-            rebound.add(op.argval)
-    end()
-
-    def from_outside(c: _Chain) -> bool:
-        return c.kind != "local" or c.root not in rebound
-
-    kept = tuple(filter(from_outside, chains))
-    filled = (replace(c, steps=c.steps[:-1]) for c in kept if c.steps and c.steps[-1][1] in _FILLERS)
-    into = tuple([*filter(from_outside, stores), *filled])
-    roots = frozenset(c.root for c in (*kept, *into) if c.kind == "local")
-    found = _codes[code] = _Code(kept, roots, frozenset(written), into)
-    return found
-
-
 # ------------------------------------------------------------------------------------------------------ collecting
 @dataclass
 class Collector:
@@ -308,7 +218,7 @@ class Collector:
     def finished(self, frame: FrameType) -> None:
         """Note what the locals of a frame are by which it reads attributes."""
         code = frame.f_code
-        wanted = _read_by(code).locals
+        wanted = read_by(code).locals
         values = frame.f_locals if wanted else {}
         roots = {name: values[name] for name in wanted if name in values}
         self._frames.setdefault((code, id(frame.f_globals), *(id(x) for x in roots.values())), (code, frame.f_globals, roots))
@@ -323,13 +233,13 @@ class Collector:
         cells = _cells_of(self.function)
         leaks: dict[str, tuple[SymbolicTensor, list[Place]]] = {}
         for code in self._ran:
-            self.written |= _read_by(code).written
+            self.written |= read_by(code).written
         for code, globals_, roots in self._frames.values():
             ran = self._ran.get(code, set())
-            for chain in _read_by(code).chains:
+            for chain in read_by(code).chains:
                 if chain.offset in ran or chain.offset - 2 in ran:  # before it may stand an EXTENDED_ARG
                     self._follow(code, chain, globals_, roots, cells)
-            for chain in _read_by(code).stores:
+            for chain in read_by(code).stores:
                 if chain.offset in ran or chain.offset - 2 in ran:
                     leaked = _leaked(_object(chain, globals_, roots, cells))
                     if leaked is not None:
@@ -352,7 +262,7 @@ class Collector:
             at[0],
         )
 
-    def _follow(self, code: CodeType, chain: _Chain, globals_: dict[str, Any], roots: dict[str, Any], cells: dict[str, Any]) -> None:
+    def _follow(self, code: CodeType, chain: Chain, globals_: dict[str, Any], roots: dict[str, Any], cells: dict[str, Any]) -> None:
         name, path, seen = chain.name, [], []
         if chain.kind == "local":
             at = roots.get(chain.root, _MISSING)
@@ -447,7 +357,7 @@ def _leaked(held: Any) -> SymbolicTensor | None:
     return next((x for x in itertools.islice(parts, _LOOKED_AT) if isinstance(x, SymbolicTensor)), None)
 
 
-def _object(chain: _Chain, globals_: dict[str, Any], roots: dict[str, Any], cells: dict[str, Any]) -> Any:
+def _object(chain: Chain, globals_: dict[str, Any], roots: dict[str, Any], cells: dict[str, Any]) -> Any:
     """What a chain leads to by plain look-ups; `_MISSING` where it leads nowhere."""
     at = roots.get(chain.root, _MISSING) if chain.kind == "local" else globals_.get(chain.root, _MISSING)
     if chain.kind == "cell":
