@@ -106,11 +106,11 @@ def test_py_function():
 
 
 def test_errors_name_the_users_line(tier):
-    with pytest.raises(ValueError, match=r"test_functions\.py"):
+    with pytest.raises(ValueError, match=r"test_dataset_functions\.py"):
         D.from_tensor_slices(np.ones([2, 3])).map(lambda x: x + tf.ones([2], tf.float64))
     bad = D.range(10).map(lambda i: tf.gather([1, 2, 3], i))
     got = []
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"test_functions\.py"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"test_dataset_functions\.py"):
         got.extend(int(x) for x in bad)
     assert got == [1, 2, 3]
     with pytest.raises(tf.errors.InvalidArgumentError, match="too large"):
