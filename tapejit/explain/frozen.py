@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import sys
 import sysconfig
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -368,7 +369,14 @@ def _object(chain: Chain, globals_: dict[str, Any], roots: dict[str, Any], cells
     return at
 
 
-_collectors: list[Collector] = []
+class _Thread(threading.local):
+    """The collectors at work in this thread, of functions being traced, innermost last."""
+
+    def __init__(self) -> None:
+        self.collectors: list[Collector] = []
+
+
+_thread = _Thread()
 _told_of: set[tuple[str, Place]] = set()
 _LIBRARY = sysconfig.get_paths()["stdlib"]
 
@@ -393,10 +401,10 @@ def _tracer(frame: FrameType, event: str, arg: Any) -> Any:
             outer.f_trace_opcodes = False
             outer = outer.f_back
         return None
-    if foreign or not _collectors:
+    if foreign or not _thread.collectors:
         return None
     frame.f_trace_opcodes = True
-    return _collectors[-1].local
+    return _thread.collectors[-1].local
 
 
 Recorder.observer = staticmethod(_tracer)
@@ -408,18 +416,18 @@ def collecting(function: Any) -> Iterator[Collector]:
     collector = Collector(function)
     before = sys.gettrace()
     ours = before is None or before is _tracer
-    _collectors.append(collector)
+    _thread.collectors.append(collector)
     if ours:
         sys.settrace(_tracer)
     try:
         yield collector
     finally:
-        _collectors.pop()
+        _thread.collectors.pop()
         if ours and sys.gettrace() is _tracer:
             sys.settrace(before)
 
 
 def merge(frozen: Frozen | None) -> None:
     """A function with these values is being made part of the one being traced."""
-    if _collectors and frozen is not None:
-        _collectors[-1].merge(frozen)
+    if _thread.collectors and frozen is not None:
+        _thread.collectors[-1].merge(frozen)

@@ -6,6 +6,7 @@ while checking is on; two gates in the calls of both see to that without asking 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +25,16 @@ from tapejit.passes import check
 from tapejit.record.source import name_at
 
 _plain, _checking = np.zeros(1, np.int64), np.ones(1, np.int64)  # 0 where calls of plain, of checking steps are allowed
-_backward: list[Place] = []  # the lines whose gradients are being computed, innermost last
+
+
+class _Thread(threading.local):
+    """The lines whose gradients are being computed in this thread, innermost last."""
+
+    def __init__(self) -> None:
+        self.backward: list[Place] = []
+
+
+_thread = _Thread()
 
 
 def enable_check_numerics(stack_height_limit: int = 30, path_length_limit: int = 50) -> None:
@@ -59,11 +69,11 @@ def gradient_of(place: Place | None) -> Iterator[None]:
     if place is None:
         yield
         return
-    _backward.append(place.in_gradient())
+    _thread.backward.append(place.in_gradient())
     try:
         yield
     finally:
-        _backward.pop()
+        _thread.backward.pop()
 
 
 def _look(op: Op, inputs: Any, attrs: dict[str, Any], outputs: tuple[Any, ...]) -> None:
@@ -85,7 +95,7 @@ def _look(op: Op, inputs: Any, attrs: dict[str, Any], outputs: tuple[Any, ...]) 
             continue
         line = check.check_of(node, Value(made, Type(dtypes.as_dtype(array.dtype), array.shape)))
         shown = [np.asarray(x._array) for x in inputs] if len(line.args) > 1 else []
-        place = _backward[-1] if _backward else places.here(2)
+        place = _thread.backward[-1] if _thread.backward else places.here(2)
         try:
             finite.eager(np.asarray(array), *shown, **line.attrs)
         except InvalidArgumentError as e:

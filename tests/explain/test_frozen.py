@@ -5,6 +5,7 @@ import gc
 import inspect
 import linecache
 import sys
+import threading
 import warnings
 import weakref
 
@@ -306,3 +307,24 @@ def test_numbers_put_into_lists_are_nobody_s_business(said):
 
     f(tf.constant(1.0))
     assert said(LeakedTensorWarning) == []
+
+
+def test_threads_that_trace_at_once_note_their_own():
+    def make(k):
+        slope = float(k)
+
+        @tf.function
+        def f(x):
+            for _ in range(30):
+                x = tf.tanh(x * slope)
+            return x
+
+        return f
+
+    functions = [make(k) for k in range(4)]
+    threads = [threading.Thread(target=f, args=(tf.constant([1.0]),)) for f in functions]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert [watched(f) for f in functions] == [{"slope": float(k)} for k in range(4)]
