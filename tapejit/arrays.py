@@ -203,7 +203,9 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Any:
 def stack(values: Any, axis: Any = 0, name: str = "stack") -> Any:
     """Tensors of one shape joined along a new `axis`. InvalidArgumentError where shapes differ."""
     if not isinstance(values, list | tuple):
-        values = unstack(values)
+        whole = convert_to_tensor(values)  # its slices along the first axis
+        at = axis_of(axis, len(whole.dims), "stack")
+        return transpose(whole, [*range(1, at + 1), 0, *range(at + 1, len(whole.dims))]) if at else identity(whole)
     tensors = same_tensors(values)
     first = tensors[0].dims
     for k, t in enumerate(tensors):

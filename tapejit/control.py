@@ -428,6 +428,8 @@ class Loop:
         self._parts: list[list[Value]] = []
         self._slices: list[Value] = []
         self.count: Any = length
+        self.kept: list[Value] = []  # of a loop along rows: values of the body that are stacked
+        self.stacked: list[Any] = []
 
     def enter(self, inner: Recorder) -> list[Any]:
         """The loop variables as the graph of `inner`, which is `testing` or `running`, sees them."""
@@ -495,8 +497,10 @@ class Loop:
         else:
             rows = body.params[len(inits) : len(inits) + len(self.rows)]  # cells come before the rows
             body.params = [*body.params[: len(inits)], *body.params[len(inits) + len(rows) :], *rows]
+            body.results += self.kept
             attrs = {"body": body, "carried": carried, "scanned": len(rows), "length": self.length}
             outs = list(control.scan(*inits, *starts, *self.rows, **attrs) or ())
+            outs, self.stacked = outs[:carried], outs[carried:]
         assign_after(recorder, written, (o.value for o in outs[len(inits) :]))
         made = outs[: len(inits)]
         return [v.wrap(made) for v in variables]

@@ -94,7 +94,8 @@ class _Join:
             return
         if name == "retval_" and (x is UNDEFINED or y is UNDEFINED):  # never read where it is not defined
             way, given = (branches.ways[0], y) if x is UNDEFINED else (branches.ways[1], x)
-            filled = optree.tree_map(lambda v: _filler(way, v), given, none_is_leaf=True)
+            parts, tree = leaves_of(given)
+            filled = optree.tree_unflatten(tree, [_filler(way, v) for v in parts])
             x, y = (filled, y) if x is UNDEFINED else (x, filled)
         for value, side in zip((x, y), ("main", "else"), strict=True):
             if value is UNDEFINED:

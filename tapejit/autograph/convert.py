@@ -188,5 +188,6 @@ _OPERATORS = CellType(
         recorder=branches.recorder,
         resume=branches.resume,
         callee=callee,
+        comprehension=loops.comprehension,
     )
 )

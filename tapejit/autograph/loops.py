@@ -20,7 +20,7 @@ from tapejit import control
 from tapejit.autograph.branches import both, clear
 from tapejit.autograph.sources import Rows, Source, rows_of
 from tapejit.autograph.values import UNDEFINED, State, symbolic
-from tapejit.carried import leaves_of, tensorlike
+from tapejit.carried import as_value, leaves_of, tensorlike
 from tapejit.core import dtypes, places, sizes
 from tapejit.debugging import Assert
 from tapejit.ir import structure
@@ -31,6 +31,7 @@ from tapejit.ops.slicing import axis_slice, scalar_of
 from tapejit.passes.prune import has_effect
 from tapejit.record.nesting import cells_touched
 from tapejit.record.recorder import Recorder, recording
+from tapejit.selection import boolean_mask
 from tapejit.tensor import constant, convert_to_tensor
 from tapejit.tensor_array import TensorArray
 from tapejit.variable import Variable
@@ -419,3 +420,32 @@ class For(_Loop):
             still = clear(*(self._carried[k].seen(views) for k, n in enumerate(self._state.names) if n in self.flags))
             going = more(views[0])
             self.loop.tested(going if still is True else e.logical_and(going, still))
+
+
+def comprehension(iterable: Any, native: Callable[[Any], Any], element: Callable[..., Any], *tests: Callable[..., Any]) -> Any:
+    """`[element(x) for x in iterable if tests(x)]`, which `native` does.
+
+    Of a tensor whose size is known only at run time, or where a test depends on the element, a tensor: the elements stacked.
+    """
+    rows = rows_of(iterable) if thread.recorder is not None else None
+    if rows is None:
+        return native(iterable)
+    if isinstance(rows.length, int) and not tests:
+        return native(rows)
+    loop = control.Loop([], [], rows=rows.tensors, length=rows.length)
+    loop.enter(loop.running)
+    with recording(loop.running):
+        whole = rows.element(loop.slices("element"))
+        given = whole if isinstance(whole, tuple) else (whole,)
+        leaves, tree = leaves_of(element(*given))
+        kept = [control.condition(test(*given)) for test in tests]
+        loop.kept = [as_value(loop.running, x) for x in (*leaves, *kept)]
+    loop.ran([])
+    loop.results()
+    made, kept = loop.stacked[: len(leaves)], loop.stacked[len(leaves) :]
+    if kept:
+        mask = kept[0]
+        for more in kept[1:]:
+            mask = e.logical_and(mask, more)
+        made = [boolean_mask(x, mask) for x in made]
+    return optree.tree_unflatten(tree, made)

@@ -40,7 +40,14 @@ class _Filler(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
-        return ast.copy_location(node, self.place) if hasattr(node, "lineno") else node
+        return self.put(node) if hasattr(node, "lineno") else node
+
+    def put(self, node: Any) -> Any:
+        """The node at the place; what is called, at its first line: Python takes the last one for that of the call."""
+        ast.copy_location(node, self.place)
+        if isinstance(node, ast.Attribute | ast.Name) and node.end_lineno != node.lineno:
+            node.end_lineno, node.end_col_offset = node.lineno, node.col_offset
+        return node
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         if isinstance(node.value, ast.Name) and isinstance(found := self.holes.get(node.value.id[1:]), list):
@@ -51,4 +58,4 @@ class _Filler(ast.NodeTransformer):
         found = self.holes.get(node.id[1:]) if node.id.startswith("_") else None
         if isinstance(found, ast.expr):
             return found
-        return ast.copy_location(ast.Name(node.id if found is None else found, node.ctx), self.place)
+        return self.put(ast.Name(node.id if found is None else found, node.ctx))

@@ -299,10 +299,45 @@ class _Expressions(ast.NodeTransformer):
             return node
         return expression("_ag.if_exp(_test, _a, _b)", node, test=node.test, a=_later(node.body), b=_later(node.orelse))
 
+    def visit_ListComp(self, node: ast.ListComp) -> Any:
+        return self.comprehension(node)
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> Any:
+        return self.comprehension(node)
+
+    def comprehension(self, node: Any) -> Any:
+        """Elements of one iterable, which may be a tensor whose size or selection is known only at run time."""
+        only = node.generators[0]
+        simple = len(node.generators) == 1 and not only.is_async and not any(isinstance(n, ast.NamedExpr) for n in ast.walk(node))
+        self.generic_visit(node)
+        if not simple:
+            return node
+        each, target = ".element", _parameters(only.target)
+        if target is None:
+            return node
+        values = [node.elt, *only.ifs]
+        functions = [expression("lambda _x: _value", v, x=each, value=v) for v in values]
+        for f in functions:
+            f.args = copy.deepcopy(target)
+        given, only.iter = only.iter, expression("_each", only.iter, each=each)
+        call = expression("_ag.comprehension(_given, lambda _x: _native)", node, given=given, native=node)
+        call.args[1].args.args[0].arg = each
+        call.args += functions
+        return call
+
     def visit_Lambda(self, node: ast.Lambda) -> Any:
         if not _yields(node):
             node.body = self.visit(node.body)
         return node
+
+
+def _parameters(target: ast.expr) -> ast.arguments | None:
+    """The target of a comprehension as the parameters of a function of an element, or of its parts; None for what is deeper."""
+    parts_ = target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+    if not all(isinstance(t, ast.Name) for t in parts_):
+        return None
+    names = [ast.copy_location(ast.arg(t.id), t) for t in parts_ if isinstance(t, ast.Name)]
+    return ast.arguments(posonlyargs=[], args=names, kwonlyargs=[], kw_defaults=[], defaults=[])
 
 
 def _later(value: ast.expr) -> ast.expr:

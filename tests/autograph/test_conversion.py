@@ -137,6 +137,12 @@ def test_errors_name_the_variable(program):
     assert __file__ in "".join(traceback.format_exception(caught.value))
 
 
+def test_errors_point_at_the_branch():
+    with pytest.raises(TypeError) as caught:
+        run(dtypes, tf.constant(1.0))
+    assert f"{__file__}:{dtypes.__code__.co_firstlineno + 1}\n      if x > 0:" in str(caught.value)
+
+
 def test_loop_without_iterations_does_not_initialize():
     @tf.function
     def f(n):
@@ -467,3 +473,23 @@ def test_maximum_iterations():
         return i
 
     assert [int(f(tf.constant(n))) for n in (3, 50)] == [3, 5]
+
+
+def test_comprehensions_over_what_is_known_only_at_run_time():
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+    def f(xs):
+        doubled = tf.stack([x * 2.0 for x in xs])
+        chosen = [x for x in xs if x > 0.0 if x < 3.0]
+        return doubled, chosen, sum(x * y for x, y in zip(xs, doubled)), max(x * x for x in xs), tf.stack([i for i in tf.range(len(xs))])
+
+    for values in ([1.0, 2.0, 3.0, -1.0], [0.5]):
+        x = np.array(values, "float32")
+        expected = x * 2, x[(x > 0) & (x < 3)], np.sum(x * x * 2), np.max(x * x), np.arange(len(x))
+        for found, wanted in zip(f(tf.constant(values)), expected, strict=True):
+            np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-6)
+
+
+def test_stacking_a_tensor_stacks_its_slices():
+    x = tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    np.testing.assert_array_equal(tf.stack(x, axis=1).numpy(), x.numpy().T)
+    np.testing.assert_array_equal(tf.stack(x).numpy(), x.numpy())
