@@ -130,7 +130,8 @@ class EagerTensor(Tensor):
 
     def numpy(self) -> Any:
         """The value as an ndarray of its own, or as a NumPy scalar where the tensor is one."""
-        return _given(self, self._array[()] if self._array.ndim == 0 else self._array.copy())
+        out = self._array[()] if self._array.ndim == 0 else self._array.copy()
+        return _given(self, out) if thread.tapes else out
 
     def ref(self) -> Reference:
         """A hashable stand-in for this tensor."""
@@ -163,7 +164,8 @@ class EagerTensor(Tensor):
     def _scalar(self, to: str) -> Any:
         if self._array.size != 1 or (self._array.ndim > 0 and to == "index"):
             raise TypeError(places.with_place(f"only tensors with one element can be converted to a Python {to}, got shape {self.shape}"))
-        return _given(self, self._array.item() if self._array.ndim == 0 else self._array.reshape(())[()].item())
+        out = self._array.item() if self._array.ndim == 0 else self._array.reshape(())[()].item()
+        return _given(self, out) if thread.tapes else out
 
     def __float__(self) -> float:
         return float(self._scalar("float"))

@@ -207,12 +207,17 @@ def _run(
 
 
 class _Wide(Environment):
-    """Computes in float64: what comes in is widened, and dtypes that lines ask for with it."""
+    """Computes in float64: what comes in is widened, and dtypes that lines ask for with it. Calls of Python get the program's own dtypes."""
+
+    @property
+    def _as_it_is(self) -> bool:
+        return self.node is not None and self.node.op.effect
 
     def __getitem__(self, x: Any) -> Any:
         if isinstance(x, Literal):
-            return np.asarray(x.value, _widened(x.dtype).np)
-        return super().__getitem__(x)
+            return np.asarray(x.value, x.dtype.np if self._as_it_is else _widened(x.dtype).np)
+        found = super().__getitem__(x)
+        return found.astype(x.type.dtype.np) if self._as_it_is and isinstance(found, np.ndarray) else found
 
     def __setitem__(self, x: Value, array: Any) -> None:
         wide = _widened(x.type.dtype)
@@ -221,7 +226,11 @@ class _Wide(Environment):
     def attributes(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Only what is computed from numbers is computed in float64: draws and constants are the program's."""
         attrs = super().attributes(attrs)
-        if self.node is None or (self.node.op.name != "cast" and not any(a.type.dtype.kind in "fc" for a in self.node.args)):
+        if (
+            self.node is None
+            or self._as_it_is
+            or (self.node.op.name != "cast" and not any(a.type.dtype.kind in "fc" for a in self.node.args))
+        ):
             return attrs
         return {k: _widened(v) if isinstance(v, DType) else v for k, v in attrs.items()}
 

@@ -94,3 +94,13 @@ def test_cancellation_is_no_departure():
         return tf.reduce_sum((x + 1e4) - 1e4 - x) + tf.reduce_sum(tf.constant([1e8, 1.0, -1e8]))
 
     assert f.verify(tf.constant(np.linspace(0, 1, 100).astype("float32"))).ok
+
+
+def test_calls_of_python_get_the_program_s_own_dtypes():
+    @tf.function
+    def f(x):
+        tf.debugging.assert_greater(x, 0.0)
+        y = tf.ensure_shape(tf.py_function(lambda a: a.numpy() * 2, [x], tf.float32), [2])
+        return y + tf.cast(tf.cast(x, tf.float16), tf.float32)
+
+    assert f.verify(tf.constant([1.0, 2.0])).ok
