@@ -717,4 +717,5 @@ UNLIKE: dict[str, tuple[tuple[str, ...], str]] = {
 }
 UNTRIED: dict[str, str] = {
     "experimental": "a namespace, not a function",
+    "timestamp": "the time: never what eager code gave",
 }
