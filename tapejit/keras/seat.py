@@ -1,0 +1,92 @@
+"""The seat in Keras that tapejit takes: Keras has no plug-in point for backends, so ours is served under its NumPy backend's name.
+
+In: an interpreter in which Keras has not been imported. Out: the real `keras`, whose backend is `tapejit.keras.backend`. A finder on
+`sys.meta_path` answers imports of `keras.src.backend.numpy` and its submodules with our modules; nothing of Keras is copied or changed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+SEAT = "keras.src.backend.numpy"
+HOME = "tapejit.keras.backend"
+SUPPORTED = (3, 15)
+INSTALL = "pip install 'tapejit[keras]'"
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives our modules for the names of Keras' NumPy backend."""
+
+    def __init__(self) -> None:
+        self._specs: dict[str, ModuleSpec | None] = {}
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != SEAT and not name.startswith(SEAT + "."):
+            return None
+        return ModuleSpec(name, self, is_package=name == SEAT)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(HOME + spec.name.removeprefix(SEAT))
+        self._specs[spec.name] = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        spec = module.__spec__
+        if spec is not None:  # the import system has just put the borrowed name's spec into a module that has one of its own
+            module.__spec__ = self._specs.pop(spec.name)
+
+
+def take() -> ModuleType:
+    """The real `keras` with tapejit in the seat.
+
+    Raises ImportError if Keras is not installed, is of another version, has been imported with another backend, or if the environment
+    asks for another backend.
+    """
+    chosen = os.environ.get("KERAS_BACKEND", "")
+    if chosen not in ("", "tapejit"):
+        raise ImportError(
+            f"KERAS_BACKEND is {chosen!r}, but tf.keras of tapejit runs Keras on tapejit; write before the imports:\n"
+            "    import os; os.environ['KERAS_BACKEND'] = 'tapejit'\n    import tapejit as tf"
+        )
+    present = sys.modules.get("keras")
+    if present is not None:
+        raise ImportError(
+            "keras was imported before tapejit could give it its backend; write in this order:\n"
+            "    import tapejit as tf\n    keras = tf.keras"
+        )
+    _check_version()
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    os.environ["KERAS_BACKEND"] = "numpy"
+    try:
+        keras = importlib.import_module("keras")
+    except BaseException:
+        sys.meta_path.remove(finder)
+        for name in [n for n in sys.modules if n == "keras" or n.startswith(("keras.", HOME))]:
+            del sys.modules[name]
+        raise
+    finally:
+        if chosen:
+            os.environ["KERAS_BACKEND"] = chosen
+        else:
+            del os.environ["KERAS_BACKEND"]
+    importlib.import_module("keras.src.backend.config")._BACKEND = "tapejit"  # what keras.backend.backend() answers
+    return keras
+
+
+def _check_version() -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("keras")
+    except PackageNotFoundError:
+        raise ImportError(f"tf.keras needs Keras, which is not installed: {INSTALL}") from None
+    if tuple(int(part) for part in found.split(".")[:2]) != SUPPORTED:
+        wanted = ".".join(map(str, SUPPORTED))
+        raise ImportError(f"tf.keras needs Keras {wanted}, but {found} is installed: {INSTALL}")
