@@ -162,3 +162,100 @@ def random_seed_dtype() -> str:
 
 def device_scope(device_name: str) -> Any:
     return tf.device(device_name)
+
+
+# ------------------------------------------------------------------------------------------------ loops and branches
+def map(f: Callable[..., Any], xs: Any) -> Any:
+    """`f` of every slice of `xs` along the first axis, stacked."""
+    return scan(lambda carry, x: (carry, f(x)), (), xs)[1]
+
+
+def scan(
+    f: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: int | bool = 1
+) -> tuple[Any, Any]:
+    """`jax.lax.scan`: `f(carry, x) -> (carry, y)` over the first axis of `xs`; the last carry and the `y` of every step, stacked.
+
+    Raises TypeError if `f` cannot be called, ValueError if neither `xs` nor `length` is given.
+    """
+    if not callable(f):
+        raise TypeError(f"`f` should be a callable. Received: f={f}")
+    if not isinstance(unroll, bool) and (not isinstance(unroll, int) or unroll < 1):
+        raise ValueError(f"`unroll` must be an positive integer or boolean. Received: unroll={unroll}")
+    if xs is None and length is None:
+        raise ValueError("Got no `xs` to scan over and `length` not provided.")
+    xs, init = (tree.map_structure(convert_to_tensor, x) for x in (xs, init))
+    rows, state = tree.flatten(xs) if xs is not None else [], tree.flatten(init)
+    made: list[Any] = []
+
+    def step(carried: list[Any], slices: list[Any]) -> tuple[list[Any], list[Any]]:
+        carry, out = f(tree.pack_sequence_as(init, carried), tree.pack_sequence_as(xs, slices) if rows else None)
+        if not made:
+            made.append(out)
+        return [convert_to_tensor(c) for c in tree.flatten(carry)], [convert_to_tensor(y) for y in tree.flatten(out) if y is not None]
+
+    count = rows[0].dims[0] if length is None else int(length)
+    ends, stacked = tf.functional.over_slices(step, state, rows, count, reverse=reverse)
+    return tree.pack_sequence_as(init, ends), tree.pack_sequence_as(made[0], stacked) if made and made[0] is not None else None
+
+
+def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, maximum_iterations: int | None = None) -> Any:
+    several = isinstance(loop_vars, tuple | list)
+
+    def listed(*args: Any) -> tuple[Any, ...]:
+        out = body(*args)
+        return tuple(out) if several else (out,)
+
+    out = tf.while_loop(cond, listed, tuple(loop_vars) if several else (loop_vars,), maximum_iterations=maximum_iterations)
+    return tuple(out) if several else out[0]
+
+
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any) -> Any:
+    lower = convert_to_tensor(lower)
+    return tf.while_loop(lambda i, val: i < upper, lambda i, val: (i + 1, body_fun(i, val)), (lower, init_val))[1]
+
+
+def switch(index: Any, branches: Any, *operands: Any) -> Any:
+    index = tf.clip_by_value(convert_to_tensor(index, "int32"), 0, len(branches) - 1)
+    return tf.switch_case(index, [partial(branch, *operands) for branch in branches])
+
+
+# ------------------------------------------------------------------------------------------------ parts of tensors
+def scatter(indices: Any, values: Any, shape: Any) -> Any:
+    return tf.scatter_nd(convert_to_tensor(indices, "int32"), convert_to_tensor(values), shape)
+
+
+_SCATTERED: dict[str | None, Callable[..., Any]] = {
+    None: tf.tensor_scatter_nd_update,
+    "add": tf.tensor_scatter_nd_add,
+    "max": tf.tensor_scatter_nd_max,
+    "min": tf.tensor_scatter_nd_min,
+}
+
+
+def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Any:
+    """`inputs` with the slices that index vectors name replaced by `updates`, or joined with them by "add", "max", "min" or "mul"."""
+    inputs, indices = convert_to_tensor(inputs), convert_to_tensor(indices, "int32")
+    updates = convert_to_tensor(updates, inputs.dtype)
+    if reduction in _SCATTERED:
+        return _SCATTERED[reduction](inputs, indices, updates)
+    if reduction == "mul":
+        return scattered(inputs, indices, updates, "mul")
+    raise ValueError(f"Unsupported reduction: {reduction}")
+
+
+def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
+    return tf.slice(convert_to_tensor(inputs), start_indices, shape)
+
+
+def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Any]:
+    return tf.unstack(convert_to_tensor(x), num=num, axis=axis)
+
+
+# ------------------------------------------------------------------------------------------------ gradients
+def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
+    return tf.custom_gradient(fun)
+
+
+def remat(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`f`, whose intermediate results are computed again for the gradient instead of being kept."""
+    return tf.recompute_grad(f)
