@@ -125,4 +125,8 @@ from tapejit.unknown import guard as _guard
 
 newaxis = None
 function.from_text = _from_text  # type: ignore[attr-defined]
-_guard(__name__, later=("data", "experimental", "test", "train"))  # the namespaces that not every program needs are loaded at the first use
+_guard(  # the namespaces that not every program needs are loaded at the first use
+    __name__,
+    later=("data", "experimental", "keras", "test", "train"),
+    within=dict.fromkeys(("initializers", "losses", "metrics", "optimizers"), "keras"),
+)

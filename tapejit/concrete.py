@@ -36,7 +36,7 @@ from tapejit.spec import TensorSpec
 from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
 from tapejit.trace_type import HandleLeaf, Leaf, LiteralLeaf, ObjectLeaf, ProtocolLeaf, TensorLeaf, VariableLeaf, leaf_key
 from tapejit.tracing import Creation, Recording, record, view
-from tapejit.variable import Variable, paused_tapes
+from tapejit.variable import Variable, paused_tapes, variable_behind
 
 
 class Unfit(InvalidArgumentError):
@@ -268,7 +268,7 @@ class ConcreteFunction:
         """The variable behind each cell: captured ones, and those passed as arguments of this call."""
         if not self.variable_arguments:
             return self.cells
-        return self.cells | {cell: variables[position] for cell, position in self.variable_arguments.items()}
+        return self.cells | {cell: variable_behind(variables[position]) for cell, position in self.variable_arguments.items()}
 
     def call(self, tensors: list[Any], variables: list[Variable]) -> Any:
         """Run on tensor arguments and variable arguments, both in the order of the signature."""

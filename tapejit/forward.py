@@ -20,7 +20,7 @@ from tapejit.record.sweep import Record, sweep
 from tapejit.tape import UnconnectedGradients, seated, zeros_asked
 from tapejit.tensor import convert_to_tensor
 from tapejit.traced_tape import TracedTape
-from tapejit.variable import Variable
+from tapejit.variable import Variable, variable_behind
 
 _log = logging.getLogger("tapejit")
 _integers_watched = 0  # the warning is given five times
@@ -83,7 +83,7 @@ class ForwardAccumulator(Listener):
 
     def __init__(self, primals: Any, tangents: Any) -> None:
         nest.assert_same_structure(primals, tangents, check_types=False)
-        self._primals = nest.flatten(primals)
+        self._primals = [variable_behind(x) for x in nest.flatten(primals)]
         self._moved: list[Any] = []
         seen: set[int] = set()
         for x, t in zip(self._primals, nest.flatten(tangents), strict=True):

@@ -55,10 +55,10 @@ def _rows(elems: Any, what: str) -> tuple[list[Any], Any, Dim]:
     return rows, tree, count
 
 
-def _run(step: Step, state: list[Any], labels: list[str], rows: list[Any], count: Dim, reverse: bool) -> tuple[list[Any], list[Any]]:
-    """Carry `state` along the slices of `rows`; the state at the end, and the results of every step stacked."""
+def along_slices(step: Step, state: list[Any], rows: list[Any], count: Dim, reverse: bool = False) -> tuple[list[Any], list[Any]]:
+    """Carry `state` along the `count` slices of `rows`; the state at the end, and the results of every step stacked."""
     if thread.recorder is not None:
-        return _traced(step, state, labels, rows, count, reverse)
+        return _traced(step, state, rows, count, reverse)
     assert isinstance(count, int)
     order = range(count - 1, -1, -1) if reverse else range(count)
     results: list[Any] = [None] * count
@@ -69,9 +69,9 @@ def _run(step: Step, state: list[Any], labels: list[str], rows: list[Any], count
     return state, [stack(*(convert_to_tensor(r[k]) for r in results), axis=0) for k in range(len(results[0]))]
 
 
-def _traced(step: Step, state: list[Any], labels: list[str], rows: list[Any], count: Dim, reverse: bool) -> tuple[list[Any], list[Any]]:
+def _traced(step: Step, state: list[Any], rows: list[Any], count: Dim, reverse: bool) -> tuple[list[Any], list[Any]]:
     recorder = thread.recorder
-    carried = [TensorVariable(label, x) for label, x in zip(labels, state, strict=True)]
+    carried = [TensorVariable(label, x) for label, x in zip(_labels(len(state), "carried"), state, strict=True)]
     with recorder.nested("body") as running:
         seen = [v.enter(running) for v in carried]
         given = [GraphTensor(running.builder.parameter("row", Type(x.dtype, tuple(x.dims[1:]))), running) for x in rows]
@@ -142,7 +142,7 @@ def _accumulated(
         new = [x if hasattr(x, "dims") else convert_to_tensor(x, s.dtype) for x, s in zip(new, carried, strict=True)]
         return new, new if keep else []
 
-    ends, stacked = _run(step, state, _labels(len(state), "carried"), rows, count, reverse)
+    ends, stacked = along_slices(step, state, rows, count, reverse)
     return ends, stacked, first, pack_state, isinstance(count, int) and count == 0
 
 
@@ -284,7 +284,7 @@ def _mapped(fn: Callable[..., Any], elems: Any, signature: Any, what: str, like:
             )
         return [], [_checked(x, d, what) for x, d in zip(leaves, specs, strict=True)]
 
-    _, stacked = _run(step, [], [], rows, count, False)
+    _, stacked = along_slices(step, [], rows, count)
     if not found:  # no slice to call it on
         if like is None:
             raise ValueError(places.with_place(f"tf.{what} of no elements: what fn would return is not known"))

@@ -14,7 +14,7 @@ from tapejit.ops.shapes import reshape
 from tapejit.tape import UnconnectedGradients, zeros_asked
 from tapejit.tensor import convert_to_tensor
 from tapejit.traced_tape import looking_back
-from tapejit.variable import Variable
+from tapejit.variable import Variable, variable_behind
 from tapejit.vectorized import over_slices
 
 __all__ = ["gradients", "hessians"]
@@ -56,7 +56,7 @@ def gradients(
 
 
 def _listed(structure: Any, what: str) -> list[Any]:
-    out = [x.to_tensor() if hasattr(x, "to_tensor") else x for x in nest.flatten(structure)]
+    out = [x.to_tensor() if hasattr(x, "to_tensor") else variable_behind(x) for x in nest.flatten(structure)]
     for x in out:
         if not isinstance(x, Tensor | Variable):
             raise TypeError(places.with_place(f"tf.gradients: every element of `{what}` must be a tf.Tensor or tf.Variable, got {x!r}"))

@@ -29,7 +29,6 @@ from tapejit.trace_type import (
     is_array,
     leaf_key,
 )
-from tapejit.variable import Variable
 
 __all__ = [
     "Arguments",
@@ -68,8 +67,8 @@ class Arguments:
         """The tensor arguments in order."""
         return [x for x, k in zip(self.leaves, self.keys, strict=True) if isinstance(k, TensorLeaf)]
 
-    def variables(self) -> list[Variable]:
-        """The variable arguments in order, one that is passed twice twice."""
+    def variables(self) -> list[Any]:
+        """The variable arguments in order, as they were passed, one that is passed twice twice."""
         return [x for x, k in zip(self.leaves, self.keys, strict=True) if isinstance(k, VariableLeaf)]
 
 
@@ -229,7 +228,7 @@ def fitted(x: Any, wanted: Any, refuse: Callable[[str], NoReturn]) -> tuple[Any,
         return (x, literal) if literal.accepts(key) else refuse(f"Can not cast {x!r} to {literal!r}")
     if not isinstance(x, Tensor | TensorSpec):
         try:
-            x = convert_to_tensor(x) if isinstance(x, Variable) else convert_to_tensor(x, wanted.dtype)
+            x = convert_to_tensor(x) if hasattr(x, "read_tensor") else convert_to_tensor(x, wanted.dtype)
         except (TypeError, ValueError) as e:
             refuse(f"Can not cast {x!r} to {wanted}: {str(e).splitlines()[0]}")
     given = leaf_key(x, {})

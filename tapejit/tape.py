@@ -35,7 +35,7 @@ from tapejit.record.sweep import Record, sweep
 from tapejit.recorded import DECISION, function_of, names_of, names_on
 from tapejit.tensor import EagerTensor, Tensor, convert_to_tensor
 from tapejit.traced_tape import TracedTape
-from tapejit.variable import Variable
+from tapejit.variable import Variable, variable_behind
 
 _log = logging.getLogger("tapejit")
 _UNROLLED = 16  # a traced jacobian of more elements is a loop
@@ -476,6 +476,7 @@ class GradientTape(Listener):
         return out
 
     def _checked_single(self, x: Any, method: str) -> list[Any]:
+        x = variable_behind(x)
         if not isinstance(x, Tensor | Variable):
             raise TypeError(places.with_place(f"tape.{method} takes one tf.Tensor or tf.Variable, got {x!r} of type {type(x).__name__}"))
         return self._checked(x, "target")
@@ -607,10 +608,10 @@ def _warn_once(message: str) -> None:
 
 
 def _flatten(structure_: Any) -> list[Any]:
-    """The leaves of nested lists, tuples and dicts (keys in order), with None kept as a leaf."""
+    """The leaves of nested lists, tuples and dicts (keys in order), with None kept as a leaf; variables for what stands for them."""
     if isinstance(structure_, Tensor | Variable):
         return [structure_]
-    return optree.tree_leaves(structure_, none_is_leaf=True)
+    return [variable_behind(x) for x in optree.tree_leaves(structure_, none_is_leaf=True)]
 
 
 def _unflatten(like: Any, leaves: list[Any]) -> Any:

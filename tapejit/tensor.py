@@ -541,7 +541,7 @@ def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, nam
             )
         return value
     if hasattr(value, "read_tensor"):
-        return convert_to_tensor(value.value(), dtype)
+        return convert_to_tensor(value.read_value(), dtype)
     if hasattr(value, "to_tensor"):  # IndexedSlices
         return convert_to_tensor(value.to_tensor(), dtype)
     if isinstance(value, list | tuple) and _holds_tensors(value) and (thread.recorder is not None or thread.tapes):

@@ -20,7 +20,7 @@ from tapejit.core.dtypes import int64
 from tapejit.core.shape import TensorShape
 from tapejit.ops.operand import Tensor
 from tapejit.spec import TensorSpec
-from tapejit.variable import Variable
+from tapejit.variable import Variable, variable_behind
 
 
 class TraceType(abc.ABC):
@@ -215,8 +215,8 @@ def leaf_key(x: Any, aliases: dict[int, int]) -> Leaf:
     """The key that an argument makes; `aliases` numbers the variables of the call. TypeError for what can be no key."""
     if isinstance(x, Tensor):
         return TensorLeaf(x.dtype, tuple(x.dims))
-    if isinstance(x, Variable):
-        return VariableLeaf(aliases.setdefault(id(x), len(aliases)), x.dtype, tuple(x.dims), x.trainable)
+    if isinstance(v := variable_behind(x), Variable):
+        return VariableLeaf(aliases.setdefault(id(v), len(aliases)), v.dtype, tuple(v.dims), v.trainable)
     if isinstance(x, TensorSpec):
         return TensorLeaf(x.dtype, x.known_rank())
     if type(x) in _LITERALS:
@@ -245,7 +245,10 @@ def leaf_key(x: Any, aliases: dict[int, int]) -> Leaf:
 def is_array(x: Any) -> bool:
     """Whether an argument counts as a tensor although it is none: arrays and NumPy's scalars, of NumPy or of other libraries."""
     return isinstance(x, np.ndarray | np.generic) or (
-        hasattr(x, "__array__") and not isinstance(x, Tensor | Variable | type) and not hasattr(x, "__tf_tracing_type__")
+        hasattr(x, "__array__")
+        and not isinstance(x, Tensor | type)
+        and not hasattr(x, "read_tensor")
+        and not hasattr(x, "__tf_tracing_type__")
     )
 
 

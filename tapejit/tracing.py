@@ -30,7 +30,7 @@ from tapejit.record.source import name_at
 from tapejit.signature import Arguments, ProtocolLeaf, Signature, TensorLeaf, VariableLeaf
 from tapejit.tensor import EagerTensor, GraphTensor
 from tapejit.tracebacks import told
-from tapejit.variable import Variable, paused_tapes
+from tapejit.variable import Variable, paused_tapes, variable_behind
 
 
 @dataclass
@@ -155,8 +155,9 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
             symbolic.append(k.type.placeholder_value())
         else:
             if isinstance(k, VariableLeaf):
-                variables.setdefault(recorder.cell(x, identifier(n), x.cell_type()), len(passed))
-                passed.append(x)
+                v = variable_behind(x)
+                variables.setdefault(recorder.cell(v, identifier(n), v.cell_type()), len(passed))
+                passed.append(v)
             symbolic.append(x)
     args, kwargs = signature.rebuild(arguments.structure, symbolic)
     with recording(recorder), paused_tapes():
@@ -202,7 +203,7 @@ def _result(recorder: Recorder, x: Any, name: str) -> int | None:
         return None
     if hasattr(x, "to_tensor"):
         x = x.to_tensor()
-    if not isinstance(x, Tensor | Variable | int | float | bool | complex | np.ndarray | np.generic):
+    if not isinstance(x, Tensor | int | float | bool | complex | np.ndarray | np.generic) and not hasattr(x, "read_tensor"):
         raise TypeError(
             places.with_place(
                 "To be compatible with tf.function, Python functions must return zero or more Tensors or ExtensionTypes or None values; "

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import importlib
 import sys
-from types import ModuleType
+from collections.abc import Mapping
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 from tapejit.core import places
 
 
-def guard(package: str, later: tuple[str, ...] = ()) -> None:
+def guard(package: str, later: tuple[str, ...] = (), within: Mapping[str, str] = MappingProxyType({})) -> None:
     """See to it that unknown names of a package and of its modules, as far as they are loaded, are answered so.
 
-    The package's modules named in `later` are loaded when they are first asked for.
+    The package's modules named in `later` are loaded when they are first asked for; names in `within` are those of such a module.
     """
     root = sys.modules[package]
     for space in [root, *(m for m in vars(root).values() if isinstance(m, ModuleType) and m.__name__.startswith(f"{package}."))]:
         if "__getattr__" not in vars(space):
-            space.__getattr__ = _Unknown(space, later if space is root else ())  # type: ignore[method-assign, assignment]
+            space.__getattr__ = _Unknown(space, *((later, within) if space is root else ()))  # type: ignore[method-assign, assignment]
 
 
 class _Unknown:
     """A module's `__getattr__`."""
 
-    def __init__(self, space: ModuleType, later: tuple[str, ...]) -> None:
-        self.space, self.later = space, later
+    def __init__(self, space: ModuleType, later: tuple[str, ...] = (), within: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.space, self.later, self.within = space, later, within
 
-    def __call__(self, name: str) -> ModuleType:
+    def __call__(self, name: str) -> Any:
+        if name in self.within:
+            return getattr(self(self.within[name]), name)
         if name in self.later:
             module = importlib.import_module(f"{self.space.__name__}.{name}")
-            module.__getattr__ = _Unknown(module, ())  # type: ignore[method-assign, assignment]
+            if "__getattr__" not in vars(module):
+                module.__getattr__ = _Unknown(module)  # type: ignore[method-assign, assignment]
             return module
         space = self.space
         message = f"module {space.__name__!r} has no attribute {name!r}"

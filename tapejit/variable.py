@@ -452,6 +452,11 @@ def _restored(value: Any, trainable: bool, name: str, dtype: DType) -> Variable:
         return Variable(value, trainable=trainable, name=name, dtype=dtype)
 
 
+def variable_behind(x: Any) -> Any:
+    """The variable that `x` stands for, which its `handle` says; anything else is itself."""
+    return getattr(x, "handle", x) if hasattr(x, "read_tensor") else x
+
+
 # ------------------------------------------------------------------------------------- who is told of new variables
 _listeners: dict[int, Any] = {}
 

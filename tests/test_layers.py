@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tapejit"
 FLOORS = {"core": 0, "ir": 1, "loops": 1, "ops": 2, "record": 3, "passes": 4, "schedule": 5, "codegen": 6, "runtime": 7}
-FLOORS |= dict.fromkeys(("autograph", "data", "explain", "train"), 9)  # folders of the porch
+FLOORS |= dict.fromkeys(("autograph", "data", "explain", "keras", "train"), 9)  # folders of the porch
 COMPILER, PORCH = 8, 9
 ON_THE_COMPILER_FLOOR = {"compiler", "stages", "version"}
 STRANGERS = [{"ir", "loops"}, {"passes", "schedule", "codegen", "runtime"}]  # who do not know one another

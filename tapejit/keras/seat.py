@@ -1,6 +1,6 @@
 """The seat in Keras that tapejit takes: Keras has no plug-in point for backends, so ours is served under its NumPy backend's name.
 
-In: an interpreter in which Keras has not been imported. Out: the real `keras`, whose backend is `tapejit.keras.backend`. A finder on
+In: an interpreter in which Keras has not been imported. Out: the real `keras`, whose backend is `tapejit.keras.implementation`. A finder on
 `sys.meta_path` answers imports of `keras.src.backend.numpy` and its submodules with our modules; nothing of Keras is copied or changed.
 """
 
@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 SEAT = "keras.src.backend.numpy"
-HOME = "tapejit.keras.backend"
+HOME = "tapejit.keras.implementation"
 SUPPORTED = (3, 15)
 INSTALL = "pip install 'tapejit[keras]'"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tapejit.variable import Variable
+from tapejit.variable import Variable, variable_behind
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"  # how TensorFlow ends the names of values
 
@@ -39,7 +39,13 @@ def is_trackable(x: Any) -> bool:
 
 
 def children(x: Any) -> Iterator[tuple[str, Any]]:
-    """What an object refers to, by edge: its own answer (`_trackable_children()`), positions, keys or attributes."""
+    """What an object refers to, by edge: its own answer (`_trackable_children()`), positions, keys or attributes. Where something stands
+    for a variable, that variable.
+    """
+    yield from ((edge, variable_behind(child)) for edge, child in _referred(x))
+
+
+def _referred(x: Any) -> Iterator[tuple[str, Any]]:
     if is_leaf(x):
         return
     found: Iterable[tuple[Any, Any]]

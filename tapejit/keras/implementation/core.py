@@ -6,24 +6,29 @@ The functions and their arguments are those of `keras.src.backend.*.core`; tenso
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from keras.src import tree
-from keras.src.backend.common import KerasVariable, global_state, standardize_dtype
+from keras.src.backend.common import KerasVariable, standardize_dtype
 from keras.src.backend.common.dtypes import result_type
 from keras.src.backend.common.keras_tensor import KerasTensor
-from keras.src.backend.common.name_scope import name_scope as name_scope  # noqa: PLC0414  Keras reads it here
-from keras.src.backend.common.stateless_scope import StatelessScope, in_stateless_scope
+from keras.src.backend.common.name_scope import name_scope as name_scope
+from keras.src.backend.common.stateless_scope import StatelessScope
 from keras.src.backend.common.symbolic_scope import SymbolicScope
 
 import tapejit as tf
 from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.functional import along_slices
 from tapejit.ir.graph import Graph
 from tapejit.record.recorder import Recorder, recording
+from tapejit.selection import scattered
 from tapejit.tensor import GraphTensor
+
+py_slice = slice  # Keras has a function of that name
 
 SUPPORTS_SPARSE_TENSORS = False
 SUPPORTS_RAGGED_TENSORS = False
@@ -37,13 +42,13 @@ class Variable(KerasVariable):
     def _initialize(self, value: Any) -> None:
         if isinstance(value, tf.Variable):
             self._value = value
-            return
-        with tf.init_scope():
+        else:
             self._value = tf.Variable(value, dtype=self._dtype, trainable=self._trainable, name=self._name)
 
     def _initialize_with_initializer(self, initializer: Callable[..., Any]) -> None:
         with tf.init_scope():
-            self._initialize(convert_to_tensor(initializer(self._shape, dtype=self._dtype), self._dtype))
+            value = convert_to_tensor(initializer(self._shape, dtype=self._dtype), self._dtype)
+        self._initialize(value)
 
     def _direct_assign(self, value: Any) -> None:
         self._value.assign(cast(value, self._dtype))
@@ -65,6 +70,20 @@ class Variable(KerasVariable):
         """The current value as a tensor, in the dtype of the autocast scope; within a stateless scope that scope's."""
         value = self.value
         return value.read_tensor() if isinstance(value, tf.Variable) else value
+
+    read_value = read_tensor
+
+    def enter_graph(self, recorder: Recorder) -> Any:
+        """What a graph being recorded writes for the value."""
+        return recorder.operand(self.read_tensor())
+
+    def carry_out(self, op: Any, operands: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        """An op on this and other operands, outside traced functions."""
+        return self.handle.carry_out(op, operands, attrs)
+
+    def ref(self) -> Any:
+        """A hashable stand-in for the variable."""
+        return self.handle.ref()
 
     def numpy(self) -> np.ndarray:
         return convert_to_numpy(self)
@@ -109,7 +128,7 @@ def convert_to_numpy(x: Any) -> np.ndarray:
 
 
 def is_tensor(x: Any) -> bool:
-    return isinstance(x, tf.Tensor)
+    return isinstance(x, tf.Tensor | tf.Variable)
 
 
 def shape(x: Any) -> tuple[Any, ...]:
@@ -127,11 +146,12 @@ def compute_output_spec(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     """What `fn` returns for inputs of which only the types are known: it is recorded into a graph that nobody runs."""
     with StatelessScope(), SymbolicScope():
         recorder = Recorder(Graph("output_spec"))
+        open_size = sizes.named(recorder.new_size("N"))  # one for all, as an op of two inputs may want theirs to agree
 
         def entered(x: Any) -> Any:
             if not isinstance(x, KerasTensor):
                 return x
-            dims = tuple(sizes.named(recorder.new_size("N")) if d is None else d for d in x.shape)
+            dims = tuple(open_size if d is None else d for d in x.shape)
             return GraphTensor(recorder.builder.parameter("x", Type(dtypes.as_dtype(x.dtype), dims)), recorder)
 
         def left(x: Any) -> Any:
@@ -194,8 +214,58 @@ def scan(
         return [convert_to_tensor(c) for c in tree.flatten(carry)], [convert_to_tensor(y) for y in tree.flatten(out) if y is not None]
 
     count = rows[0].dims[0] if length is None else int(length)
-    ends, stacked = tf.functional.over_slices(step, state, rows, count, reverse=reverse)
+    ends, stacked = along_slices(step, state, rows, count, reverse)
     return tree.pack_sequence_as(init, ends), tree.pack_sequence_as(made[0], stacked) if made and made[0] is not None else None
+
+
+def associative_scan(f: Callable[..., Any], elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+    """`jax.lax.associative_scan`: what `f(f(f(e0, e1), e2), ...)` has after every slice along `axis`, in about 2 log n calls of `f`.
+
+    Raises TypeError if `f` cannot be called, ValueError if the sizes along `axis` differ or are not known.
+    """
+    if not callable(f):
+        raise TypeError(f"`f` should be a callable. Received: f={f}")
+    leaves = [convert_to_tensor(x) for x in tree.flatten(elems)]
+    leaves = [tf.reverse(x, [axis]) if reverse else x for x in leaves]
+    counts = {x.dims[axis] for x in leaves}
+    if len(counts) != 1 or not all(isinstance(n, int) for n in counts):
+        raise ValueError(f"Array inputs to associative_scan must have the same, known size along axis {axis}. Found: {counts}")
+
+    def joined(a: list[Any], b: list[Any]) -> list[Any]:
+        out = f(tree.pack_sequence_as(elems, a), tree.pack_sequence_as(elems, b))
+        return [convert_to_tensor(x) for x in tree.flatten(out)]
+
+    out = _scanned(joined, leaves, axis)
+    return tree.pack_sequence_as(elems, [tf.reverse(x, [axis]) if reverse else x for x in out])
+
+
+def _scanned(f: Callable[[list[Any], list[Any]], list[Any]], xs: list[Any], axis: int) -> list[Any]:
+    """Pairs joined and scanned, then what lies between them: Blelloch's scan."""
+    count = xs[0].dims[axis]
+    if count < 2:
+        return xs
+
+    def every_other(xs: list[Any], first: int, last: int) -> list[Any]:
+        return [x[(*[py_slice(None)] * (axis % len(x.dims)), py_slice(first, last, 2))] for x in xs]
+
+    odd = _scanned(f, f(every_other(xs, 0, count - 1), every_other(xs, 1, count)), axis)
+    before = [tf.gather(x, tf.range((count + 1) // 2 - 1), axis=axis) for x in odd]
+    even = f(before, every_other(xs, 2, count)) if count > 2 else before
+    even = [
+        tf.concat([tf.gather(x, [0], axis=axis), e], axis) if count > 2 else tf.gather(x, [0], axis=axis)
+        for x, e in zip(xs, even, strict=True)
+    ]
+    return [_interleaved(e, o, axis) for e, o in zip(even, odd, strict=True)]
+
+
+def _interleaved(even: Any, odd: Any, axis: int) -> Any:
+    """e0, o0, e1, o1, ... along `axis`; there may be one more of `even`."""
+    axis %= len(even.dims)
+    n = odd.dims[axis]
+    head = tf.gather(even, tf.range(n), axis=axis)
+    both = tf.stack([head, odd], axis + 1)
+    both = tf.reshape(both, [*even.dims[:axis], 2 * n, *even.dims[axis + 1 :]])
+    return both if even.dims[axis] == n else tf.concat([both, tf.gather(even, [n], axis=axis)], axis)
 
 
 def while_loop(cond: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, maximum_iterations: int | None = None) -> Any:
@@ -245,6 +315,23 @@ def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | Non
 
 def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
     return tf.slice(convert_to_tensor(inputs), start_indices, shape)
+
+
+def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
+    """`inputs` with a block replaced by `updates`, which begins at `start_indices`, or as much earlier as it needs to fit."""
+    inputs = convert_to_tensor(inputs)
+    updates = convert_to_tensor(updates, inputs.dtype)
+    last = tf.shape(inputs) - tf.shape(updates)
+    starts = tf.clip_by_value(tf.stack([convert_to_tensor(s, "int32") for s in _listed(start_indices)]), 0, last)
+    rank = len(inputs.dims)
+    grids = tf.meshgrid(*(tf.range(d) for d in shape(updates)), indexing="ij")
+    places = tf.stack([starts[k] + g for k, g in enumerate(grids)], axis=-1) if rank else tf.zeros([0], tf.int32)
+    return tf.tensor_scatter_nd_update(inputs, tf.reshape(places, [-1, rank]), tf.reshape(updates, [-1]))
+
+
+def _listed(xs: Any) -> list[Any]:
+    """Integers, or a vector of them, as a list."""
+    return tf.unstack(xs) if hasattr(xs, "dims") else list(xs)
 
 
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Any]:

@@ -1,0 +1,73 @@
+"""Batches for `fit`, `evaluate` and `predict`: Keras' own data adapters, and one for our `tf.data.Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from keras.src import tree
+from keras.src.trainers.data_adapters import data_adapter_utils, raise_unsupported_arg
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras.src.trainers.epoch_iterator import EpochIterator
+
+import tapejit as tf
+
+
+class DatasetAdapter(DataAdapter):
+    """The elements of a `tf.data.Dataset` as batches; with `class_weight`, weights by the class of each target beside them."""
+
+    def __init__(self, dataset: Any, class_weight: dict[int, float] | None = None) -> None:
+        self.dataset, self._class_weight = dataset, class_weight
+
+    def get_numpy_iterator(self) -> Iterator[Any]:
+        """The elements; tensors as they are."""
+        for element in self.dataset:
+            if self._class_weight is not None:
+                x, y, weight = data_adapter_utils.unpack_x_y_sample_weight(element)
+                if weight is not None:
+                    raise ValueError("You cannot `class_weight` and `sample_weight` at the same time.")
+                element = x, y, data_adapter_utils.class_weight_to_sample_weights(np.asarray(y), self._class_weight)
+            yield element
+
+    @property
+    def num_batches(self) -> int | None:
+        count = int(self.dataset.cardinality())
+        return None if count < 0 else count
+
+    @property
+    def batch_size(self) -> int | None:
+        return tree.flatten(self.dataset.element_spec)[0].shape[0]
+
+    @property
+    def has_partial_batch(self) -> bool | None:
+        return None
+
+    @property
+    def partial_batch_size(self) -> int | None:
+        return None
+
+
+def as_arrays(data: Any) -> Any:
+    """`data` with our tensors as NumPy arrays, which Keras' adapters cut up."""
+    return tree.map_structure(lambda x: np.asarray(x) if isinstance(x, tf.Tensor | tf.Variable) else x, data)
+
+
+class Batches(EpochIterator):
+    """Keras' iterator over the steps of an epoch; each gives as many batches as one execution takes."""
+
+    def __init__(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, **options: Any) -> None:
+        if isinstance(x, tf.data.Dataset):
+            if y is not None:
+                raise_unsupported_arg("y", "the targets", "tf.data.Dataset")
+            if sample_weight is not None:
+                raise_unsupported_arg("sample_weights", "the sample weights", "tf.data.Dataset")
+            x, class_weight = DatasetAdapter(x, class_weight), None
+        else:
+            x, y, sample_weight = as_arrays((x, y, sample_weight))
+        super().__init__(x=x, y=y, sample_weight=sample_weight, class_weight=class_weight, **options)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether all batches are known to have one size."""
+        return isinstance(self.data_adapter, DatasetAdapter) and self.data_adapter.batch_size is not None

@@ -1,0 +1,1 @@
+"""The functions of `keras.ops` on segments, sequences and spectra, on tapejit."""

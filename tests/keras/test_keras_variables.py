@@ -1,0 +1,114 @@
+"""Keras' variables as ours: tapes, traced functions, assignment, checkpoints."""
+
+import numpy as np
+import pytest
+
+import tapejit as tf
+
+
+def test_the_backend_is_ours():
+    assert tf.keras.backend.backend() == "tapejit"
+    assert tf.optimizers.SGD is tf.keras.optimizers.SGD
+    assert tf.losses.MeanSquaredError is tf.keras.losses.MeanSquaredError
+
+
+def test_a_tape_sees_variables_of_layers():
+    layer = tf.keras.layers.Dense(2)
+    x = tf.constant([[1.0, 2.0, 3.0]])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x))
+    kernel, bias = tape.gradient(loss, layer.trainable_variables)
+    np.testing.assert_allclose(kernel, [[1, 1], [2, 2], [3, 3]])
+    np.testing.assert_allclose(bias, [1, 1])
+    assert [v is w.handle for v, w in zip(tape.watched_variables(), layer.trainable_variables)] == [True, True]
+
+
+def test_a_tape_watches_a_frozen_variable_when_told():
+    v = tf.keras.Variable([2.0, 3.0], trainable=False)
+    with tf.GradientTape() as tape:
+        tape.watch(v)
+        y = v * v
+    np.testing.assert_allclose(tape.gradient(y, v), [4, 6])
+    with tf.GradientTape() as tape:
+        tape.watch(v)
+        y = v * v
+    np.testing.assert_allclose(tape.jacobian(y, v), np.diag([4, 6]))
+
+
+def test_variables_meet_our_functions():
+    v = tf.keras.Variable(np.eye(2, dtype="float32") * 3)
+    x = tf.constant([[1.0, 2.0]])
+    np.testing.assert_allclose(tf.matmul(x, v), [[3, 6]])
+    np.testing.assert_allclose(x + v, [[4, 2], [1, 5]])
+    np.testing.assert_allclose(tf.convert_to_tensor(v), np.eye(2) * 3)
+
+    @tf.function
+    def product(x):
+        v.assign_add(tf.ones([2, 2]))
+        return tf.matmul(x, v), v
+
+    y, w = product(x)
+    np.testing.assert_allclose(y, [[6, 9]])
+    np.testing.assert_allclose(w, np.eye(2) * 3 + 1)
+
+
+def test_a_traced_function_takes_variables_as_arguments():
+    v, w = tf.keras.Variable(1.0), tf.keras.Variable(5.0)
+
+    @tf.function
+    def add(u, x):
+        u.assign_add(x)
+        return u * 2.0
+
+    assert float(add(v, tf.constant(2.0))) == 6
+    assert float(add(w, tf.constant(2.0))) == 14
+    assert float(v) == 3
+    assert add.experimental_get_tracing_count() == 1
+
+
+def test_optimizers_take_variables_of_ours():
+    w = tf.Variable([1.0, 2.0])
+    optimizer = tf.keras.optimizers.Adam(0.1)
+    optimizer.apply_gradients([(tf.constant([1.0, -1.0]), w)])
+    np.testing.assert_allclose(w, [0.9, 2.1], rtol=1e-5)
+
+
+def test_variables_made_in_a_traced_step_are_made_once():
+    layer, optimizer = tf.keras.layers.Dense(1), tf.keras.optimizers.SGD(0.1, momentum=0.9)
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(layer(x) - 1.0))
+        weights = layer.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        return loss
+
+    losses = [float(step(tf.ones([4, 3]))) for _ in range(5)]
+    assert losses[-1] < losses[0]
+    assert int(optimizer.iterations) == 5
+    assert len(optimizer.variables) == 4
+    assert step.experimental_get_tracing_count() == 2
+
+
+def test_a_checkpoint_holds_models_and_optimizers(tmp_path):
+    def made():
+        model = tf.keras.Sequential([tf.keras.layers.Input((2,)), tf.keras.layers.Dense(2)])
+        optimizer = tf.keras.optimizers.Adam(0.1)
+        optimizer.build(model.trainable_variables)
+        return model, optimizer
+
+    model, optimizer = made()
+    optimizer.apply_gradients(zip([tf.ones([2, 2]), tf.ones([2])], model.trainable_variables))
+    path = tf.train.Checkpoint(model=model, optimizer=optimizer).save(str(tmp_path / "at"))
+    other, fresh = made()
+    tf.train.Checkpoint(model=other, optimizer=fresh).restore(path).assert_consumed()
+    for v, w in zip(model.weights + optimizer.variables, other.weights + fresh.variables):
+        np.testing.assert_array_equal(v.numpy(), w.numpy())
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16"])
+def test_layers_compute_in_the_dtype_of_their_policy(policy):
+    layer = tf.keras.layers.Dense(2, dtype=policy)
+    assert layer(tf.ones([1, 3])).dtype is tf.float16
+    assert layer.kernel.handle.dtype is (tf.float16 if policy == "float16" else tf.float32)
