@@ -76,7 +76,7 @@ def take() -> ModuleType:
             os.environ["KERAS_BACKEND"] = chosen
         else:
             del os.environ["KERAS_BACKEND"]
-    importlib.import_module("keras.src.backend.config")._BACKEND = "tapejit"  # what keras.backend.backend() answers
+    vars(importlib.import_module("keras.src.backend.config"))["_BACKEND"] = "tapejit"  # what keras.backend.backend() answers
     return keras
 
 

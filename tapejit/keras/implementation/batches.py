@@ -12,6 +12,7 @@ from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 
 import tapejit as tf
+from tapejit.data import Dataset
 
 
 class DatasetAdapter(DataAdapter):
@@ -57,7 +58,7 @@ class Batches(EpochIterator):
     """Keras' iterator over the steps of an epoch; each gives as many batches as one execution takes."""
 
     def __init__(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, **options: Any) -> None:
-        if isinstance(x, tf.data.Dataset):
+        if isinstance(x, Dataset):
             if y is not None:
                 raise_unsupported_arg("y", "the targets", "tf.data.Dataset")
             if sample_weight is not None:

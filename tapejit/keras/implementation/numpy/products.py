@@ -24,4 +24,5 @@ def matmul(x1: Any, x2: Any) -> Any:
 
 def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
     """Products summed along the axes that `axes` pairs: a number of them, or one list for each operand."""
-    return tf.tensordot(*alike(x1, x2), axes)
+    x1, x2 = alike(x1, x2)
+    return tf.tensordot(x1, x2, axes)
