@@ -229,7 +229,7 @@ class Unshaped(GraphTensor):
             like = found
         said = tuple(have if want is None else want for have, want in zip(like, wanted, strict=True))
         value = _raw.__get__(self)
-        node = next(n for n in self.recorder.root.graph.walk() if value in n.outs)
+        node = next(n for n in self.recorder.graph.walk() if value in n.outs)
         shapes = list(node.attrs["shapes"])
         shapes[position] = said
         node.attrs["shapes"] = tuple(shapes)

@@ -109,7 +109,8 @@ def do_not_convert(func: Callable[..., Any] | None = None) -> Any:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         return func(*args, **kwargs)
 
-    return functools.update_wrapper(wrapper, func) if callable(func) else func
+    wrapper.__autograph__ = False  # type: ignore[attr-defined]
+    return functools.update_wrapper(wrapper, func)
 
 
 def _function(function: FunctionType) -> FunctionType:
@@ -117,6 +118,8 @@ def _function(function: FunctionType) -> FunctionType:
     if code in _converted:
         return function
     found = _functions.get(function)
+    if found is None and hasattr(function, "__wrapped__") and excluded(function):
+        found = _functions[function] = _around_converted(function)
     if found is None:
         with _lock:
             if code not in _codes:
@@ -126,6 +129,19 @@ def _function(function: FunctionType) -> FunctionType:
             if new is not None:
                 _functions[function] = found
     return found
+
+
+def _around_converted(function: FunctionType) -> FunctionType:
+    """What a decorator of tapejit's or Python's own has made, with the converted form of the function that it wraps."""
+    wrapped = function.__wrapped__  # type: ignore[attr-defined]
+    inner = converted(wrapped) if getattr(function, "__autograph__", True) else wrapped
+    cells = function.__closure__ or ()
+    if inner is wrapped or not any(c.cell_contents is wrapped for c in cells):
+        return function
+    closure = tuple(CellType(inner) if c.cell_contents is wrapped else c for c in cells)
+    new = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, closure)
+    new.__kwdefaults__ = function.__kwdefaults__
+    return functools.update_wrapper(new, function)  # type: ignore[return-value]
 
 
 def excluded(function: FunctionType) -> bool:

@@ -347,6 +347,40 @@ def decorator_free(x):
     return branching(x), lambda d: d
 
 
+@tf.custom_gradient
+def with_own_gradient(x):
+    def gradient(d):
+        if tf.abs(d) > 1.0:
+            return tf.sign(d)
+        return d
+
+    return x * 5.0, gradient
+
+
+def test_gradients_of_the_users_own():
+    @tf.function
+    def f(x, scale):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = with_own_gradient(x) * scale
+        return tape.gradient(y, x)
+
+    assert [float(f(tf.constant(2.0), tf.constant(s))) for s in (3.0, -3.0, 0.5)] == [1.0, -1.0, 0.5]
+
+
+def test_python_functions_in_branches():
+    @tf.function
+    def f(x):
+        if x > 0:
+            y = tf.py_function(lambda v: v * 2, [x], tf.float32)
+            y.set_shape([])
+        else:
+            y = x
+        return y
+
+    assert [float(f(tf.constant(v))) for v in (3.0, -3.0)] == [6.0, -3.0]
+
+
 def test_methods_of_instances():
     keep = Callable()
     assert [float(keep.traced(tf.constant(v))) for v in (1.0, -1.0, 11.0)] == [2.0, -2.0, 11.0]
