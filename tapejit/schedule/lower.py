@@ -395,7 +395,8 @@ def kernel(name: str, body: tuple[Stmt, ...], layout: Layout, places: list[str],
                         in_expr(e)
 
     in_stmts(body)
-    types = {m.name: pairs(m.type) for m in (*layout.memory.values(), *extra)}
+    touched = {*read, *written}
+    types = {m.name: pairs(m.type) for m in (*layout.memory.values(), *extra) if m.name in touched}
     params = []
     for b in [*read, *(w for w in written if w not in read)]:
         t = types[b]

@@ -125,11 +125,8 @@ class Planner:
         taken = [dim for a in node.args for dim in a.type.shape]
         for o in node.outs:
             d = self.definitions.table[o.name]
-            needs = (
-                ({n for dim in (*_dims_of(d), *taken) for n in sizes.names(dim)} | _attr_names(node.attrs))
-                & self.work.late_sizes
-                & set(self.definitions.table)
-            )
+            late = ({n for dim in (*_dims_of(d), *taken) for n in sizes.names(dim)} | _attr_names(node.attrs)) & self.work.late_sizes
+            needs = {n for n in late if n in self.definitions.table}
             d.operands = tuple(dict.fromkeys([*d.operands, *sorted(needs - {d.name})]))
 
     def _scalar(self, node: Node, element: Any) -> None:
@@ -313,11 +310,12 @@ class Planner:
             home[value] = (self.cell_buffer[cell], "cell") if cell in in_place else (self.work.names.fresh(f"{cell}_new"), "result")
         self.new_cell = {c: home[v][0] for c, v in self.assigned.items() if c not in in_place}
         self.scratch: dict[str, Scratch] = {}
+        elsewhere = self._used_elsewhere(fuser)
         for unit in fuser.units:
             if isinstance(unit, Tree):
                 for n, made in unit.made.items():
                     made.stored = n in stored
-                outside = {n for n in stored if n in unit.made and self._used_outside(fuser, n)} | set(home)
+                outside = {n for n in unit.made if n in stored and n in elsewhere} | set(home)
                 for name, shared in spilled(unit).items():
                     if name not in outside:
                         self.scratch[name] = contracted(unit.made[name], shared, unit.parallel)
@@ -351,13 +349,15 @@ class Planner:
             self.work.views[name] = buffer
         return self.work.view_names[key]
 
-    def _used_outside(self, fuser: Fuser, name: str) -> bool:
-        at = fuser.unit_of[name]
-        return any(name in self._resolved_uses(d) for k, unit in enumerate(fuser.units) if k != at for d in members(unit)) or any(
-            name in {x.buffer for e in (u.left, u.right) for x in expr.walk(e) if isinstance(x, Load)}
-            for u in fuser.units
-            if isinstance(u, Product)
-        )
+    def _used_elsewhere(self, fuser: Fuser) -> set[str]:
+        """The values that a unit other than the one that makes them reads."""
+        out: set[str] = set()
+        for at, unit in enumerate(fuser.units):
+            for d in members(unit):
+                out.update(u for u in self._resolved_uses(d) if fuser.unit_of.get(u, at) != at)
+            if isinstance(unit, Product):
+                out.update(x.buffer for e in (unit.left, unit.right) for x in expr.walk(e) if isinstance(x, Load))
+        return out
 
     # ------------------------------------------------------------------------------------------ steps
     def _steps(self, fuser: Fuser, order: list[int], stored: set[str]) -> list[Step]:
