@@ -254,10 +254,11 @@ class ConcreteFunction:
                     refuse(f"all inputs must be Tensors; input {at}, {x!r}, is a {type(x).__name__}.")
                 x = given[k] = x if isinstance(x, Tensor) else convert_to_tensor(x, key.dtype)
                 if not key.accepts(TensorLeaf(x.dtype, tuple(x.dims))):
+                    given_type = TensorLeaf(x.dtype, tuple(x.dims))
+                    want, have = (key.dtype.name, x.dtype.name) if x.dtype is not key.dtype else (str(key), str(given_type))
                     raise InvalidArgumentError(
                         places.with_place(
-                            f"cannot compute {self.name} as input #{at}(zero-based) was expected to be a {key} tensor but is a "
-                            f"{TensorLeaf(x.dtype, tuple(x.dims))} tensor"
+                            f"cannot compute {self.name} as input #{at}(zero-based) was expected to be a {want} tensor but is a {have} tensor"
                         )
                     )
             else:

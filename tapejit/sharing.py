@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tapejit.core.errors import InternalError
 from tapejit.ir.graph import Graph
 from tapejit.passes.generalise import General, Outline, generalise, outline
 
@@ -89,8 +88,8 @@ class Programs:
             likely = {name: max(n, one.get(name, 0)) for name, n in two.items()}
             try:
                 return Program(general.graph, compiler.compile(general.graph, timing, checks, likely), mine, general, likely)
-            except (InternalError, NotImplementedError, ValueError, TypeError) as e:
-                _log.debug("%s is compiled for its exact sizes: %s", p.graph.name, e)
+            except Exception as e:  # the call does not depend on it: there is always the program for its exact sizes
+                _log.info("%s is compiled for its exact sizes: %s: %s", p.graph.name, type(e).__name__, e)
         return None
 
 
