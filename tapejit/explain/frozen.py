@@ -205,6 +205,7 @@ class Collector:
     function: Any
     reads: dict[tuple[str, int], Read] = field(default_factory=dict)
     written: set[Any] = field(default_factory=set)
+    left: int = 50_000  # instructions that are still looked at
     _ran: dict[CodeType, set[int]] = field(default_factory=dict)  # offsets of the instructions that ran
     _frames: dict[tuple[Any, ...], tuple[CodeType, dict[str, Any], dict[str, Any]]] = field(default_factory=dict)
 
@@ -212,6 +213,9 @@ class Collector:
         """The trace function of a frame of the user's."""
         if event == "opcode":
             self._ran.setdefault(frame.f_code, set()).add(frame.f_lasti)
+            self.left -= 1
+            if self.left < 0:  # long loops in Python have shown all their lines by now
+                frame.f_trace_opcodes = False
         elif event == "return":
             self.finished(frame)
         return self.local
@@ -398,12 +402,12 @@ def _tracer(frame: FrameType, event: str, arg: Any) -> Any:
     if code.co_name in ("set_trace", "settrace"):  # a debugger takes over, to whom instructions mean nothing
         outer = frame.f_back
         while outer is not None:
-            outer.f_trace_opcodes = False
+            outer.f_trace_opcodes, outer.f_trace_lines = False, True
             outer = outer.f_back
         return None
-    if foreign or not _thread.collectors:
+    if foreign or not _thread.collectors or _thread.collectors[-1].left < 0:
         return None
-    frame.f_trace_opcodes = True
+    frame.f_trace_opcodes, frame.f_trace_lines = True, False
     return _thread.collectors[-1].local
 
 

@@ -261,6 +261,18 @@ def test_a_debugger_may_take_over():
     assert debugger.lines[:2] == ["z = y + 1.0", "return z * 2.0"]
 
 
+def test_long_loops_in_python_are_not_looked_at_to_the_end():
+    @tf.function(autograph=False)
+    def f(x):
+        total = 0.0
+        for k in range(100_000):
+            total += k * RATE
+        return x * total
+
+    f(tf.constant(1.0))
+    assert watched(f) == {"RATE": 0.5}
+
+
 # ------------------------------------------------------------------------------------------------------------ leaks
 def test_symbolic_tensors_put_where_they_outlive_the_trace(said):
     global LATEST
