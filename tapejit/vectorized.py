@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tapejit.carried import as_value
+from tapejit.core.errors import InternalError
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.function import function
@@ -19,9 +20,9 @@ from tapejit.ir.graph import Graph, Literal, Operand, Value
 from tapejit.ir.op import thread
 from tapejit.ops import control
 from tapejit.ops.batching import batched, repeated
-from tapejit.passes.copies import Copier, taken_names
 from tapejit.passes.differentiate import differentiate
-from tapejit.passes.partition import pure
+from tapejit.passes.partition import undeclared
+from tapejit.record.inline import inline
 from tapejit.record.nesting import cells_touched, lift, read_before
 from tapejit.record.recorder import Recorder, recording
 from tapejit.tensor import EagerTensor, GraphTensor
@@ -109,14 +110,20 @@ def _line_by_line(graph: Graph, closure: Closure, rows: Sequence[Any], size: int
 
 def _compiled(graph: Graph, closure: Closure, rows: Sequence[Any], size: Dim) -> list[Any]:
     cells, consts = list(closure.cells), list(closure.captured)
-    body = pure(graph, cells, consts)
+    graph = graph.with_body([undeclared(n) for n in graph.body])
 
     def every_slice(*xs: Any) -> list[Any]:
         recorder = thread.recorder
-        args = tuple(recorder.operand(x) for x in xs)
-        copy = Copier(taken_names(recorder.graph)).graph(body)
-        outs = recorder.builder.emit(control.vmap, args, {"body": copy, "mapped": len(rows), "size": size}, tapes=recorder.tapes)
-        return [GraphTensor(v, recorder) for v in outs]
+        held = dict(zip([*cells, *consts], (recorder.operand(x) for x in xs[len(rows) :]), strict=True))
+        with recorder.nested(graph.name) as inside:
+            params: list[Operand] = [inside.builder.parameter(p.name, p.type) for p in graph.params]
+            made = inline(inside, graph, params, held.__getitem__, _no_assignment, held.__getitem__)
+            inside.graph.results = [inside.builder.literal(y) for y in made]
+        return list(control.vmap(*xs[: len(rows)], body=inside.graph, mapped=len(rows), size=size) or ())
 
     captures = [*(closure.cells[c].read_tensor() for c in cells), *(_held(closure, c) for c in consts)]
-    return list(function(every_slice)(*rows, *captures))
+    return list(function(every_slice, autograph=False)(*rows, *captures))
+
+
+def _no_assignment(cell: str, value: Operand) -> None:
+    raise InternalError(f"an assignment to state.{cell} for every slice")

@@ -62,16 +62,16 @@ def pure(graph: Graph, cells: Sequence[str], consts: Sequence[str], written: Seq
             body.append(Node(overwritten, (holds[cell], node.args[0]), {}, (new,), node.place))
             holds[cell] = new
         elif not (node.op.effect and not node.outs):  # other effects belong to the forward run
-            body.append(_undeclared(node))
+            body.append(undeclared(node))
     return replace(graph, params=params, body=body, cells={}, consts={})
 
 
-def _undeclared(node: Node) -> Node:
+def undeclared(node: Node) -> Node:
     """A line whose nested graphs, which touch no cells, declare none either."""
     if not any(True for _ in node.graphs()):
         return node
     attrs = {
-        k: replace(a, body=[_undeclared(n) for n in a.body], cells={}, consts={}) if isinstance(a, Graph) else a
+        k: replace(a, body=[undeclared(n) for n in a.body], cells={}, consts={}) if isinstance(a, Graph) else a
         for k, a in node.attrs.items()
     }
     return replace(node, attrs=attrs)

@@ -156,6 +156,18 @@ def test_every_slice_has_random_numbers_of_its_own(mapped):
     assert len(np.unique(got)) == 15
 
 
+def test_effects_happen_for_every_slice(mapped, capfd):
+    def checked(x):
+        tf.debugging.assert_less(tf.reduce_max(x), 100.0, message="too much")
+        tf.print("row", tf.cast(x[0] * 0.0, tf.int32))
+        return x * 2.0
+
+    np.testing.assert_allclose(mapped(checked, tf.constant(X)), X * 2)
+    assert capfd.readouterr().err.count("row 0") == 5
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too much"):
+        mapped(checked, tf.constant(X * 1000.0))
+
+
 def test_no_slices(mapped):
     got = mapped(lambda x: tf.exp(x) @ tf.constant(W), tf.zeros([0, 4, 3]))
     assert got.shape == (0, 4, 2)
