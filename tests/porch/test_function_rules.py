@@ -1077,6 +1077,14 @@ def _():
     np.testing.assert_allclose(found[0], [1, 2, np.sin(2) + 2 * np.cos(2)], rtol=1e-6)
 
 
+@rule("tf.gradients works in a function only")
+def _():
+    with pytest.raises(RuntimeError, match=r"tf\.gradients is not supported when eager execution is enabled"):
+        tf.gradients(one(3), one(3))
+    (g,) = tf.function(lambda x: tf.gradients(x * x, x))(one(3))
+    assert float(g) == 6
+
+
 # ------------------------------------------------------------------------------------------------ how many traces are kept
 @rule("max_traces: the one not used for longest goes, with its graph and code")
 def _():
