@@ -128,6 +128,11 @@ class EagerTensor(Tensor):
     def get_shape(self) -> TensorShape:
         return self.shape
 
+    def set_shape(self, shape: Any) -> None:
+        """ValueError if the tensor's shape is not one of those that `shape` stands for."""
+        if not self.shape.is_compatible_with(shape):
+            raise ValueError(places.with_place(f"Tensor's shape {self.shape} is not compatible with supplied shape {TensorShape(shape)}."))
+
     def numpy(self) -> Any:
         """The value as an ndarray of its own, or as a NumPy scalar where the tensor is one."""
         out = self._array[()] if self._array.ndim == 0 else self._array.copy()

@@ -90,9 +90,9 @@ class Copier:
     def graph(self, graph: Graph) -> Graph:
         """The copy of a nested graph."""
         out = Graph(self.names.fresh(graph.name), cells=graph.cells, consts=graph.consts, place=graph.place)
-        out.guards = [(self.attribute(a), self.attribute(b)) for a, b in graph.guards]
         out.params = [self.new(p) for p in graph.params]
         out.body = [self.node(n) for n in graph.body]
+        out.guards = [(self.attribute(a), self.attribute(b)) for a, b in graph.guards]  # of sizes that its lines bind, too
         for r in graph.results:
             new = self.operand(r)
             assert isinstance(new, Value)

@@ -21,8 +21,8 @@ def renamed_dims(value: Any, env: dict[str, Any]) -> Any:
 
 
 def copied(graph: Graph, env: dict[int, Operand], names: Names, dims: dict[str, Any]) -> Graph:
-    """A nested graph with values of its own; what it uses from outside is looked up in `env` (by id)."""
-    inner = dict(env)
+    """A nested graph with values and sizes of its own; what it uses from outside is looked up in `env` (by id) and `dims`."""
+    inner, dims = dict(env), dict(dims)
     params = [Value(names.fresh(p.name), p.type.with_shape(tuple(renamed_dims(p.type.shape, dims)))) for p in graph.params]
     inner.update((id(old), new) for old, new in zip(graph.params, params, strict=True))
     body: list[Node] = []
@@ -32,12 +32,15 @@ def copied(graph: Graph, env: dict[int, Operand], names: Names, dims: dict[str, 
         attrs = {k: copied(a, inner, names, dims) if isinstance(a, Graph) else renamed_dims(a, dims) for k, a in node.attrs.items()}
         body.append(replace(node, args=args, attrs=attrs, outs=outs))
         inner.update((id(old), new) for old, new in zip(node.outs, outs, strict=True))
+        if node.op.binds_size:
+            dims[node.out.name] = sizes.named(outs[0].name)
     results = []
     for r in graph.results:
         new = inner.get(id(r), r)
         assert isinstance(new, Value)
         results.append(new)
-    return replace(graph, name=names.fresh(graph.name), params=params, body=body, results=results)
+    guards = [(renamed_dims(a, dims), renamed_dims(b, dims)) for a, b in graph.guards]
+    return replace(graph, name=names.fresh(graph.name), params=params, body=body, results=results, guards=guards)
 
 
 def inline(
