@@ -58,7 +58,7 @@ class Op:
         """
         return NotImplemented
 
-    def batch(self, slices: Any, operands: tuple[Any, ...], mapped: tuple[bool, ...], **attrs: Any) -> Any:
+    def batch(self, slices: Any, operands: tuple[Any, ...], mapped: tuple[bool, ...], /, **attrs: Any) -> Any:
         """The op on each of `slices` slices at once: operands flagged in `mapped` have a new axis 0 that runs through the slices, and every
         result gets it. At least one is flagged. Written with ops; None where there is no rule, and then the op runs slice by slice.
         """

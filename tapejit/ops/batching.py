@@ -47,12 +47,12 @@ def from_front(x: Any, axis: int) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------ rules
-def leading(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], **attrs: Any) -> Any:
+def leading(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], /, **attrs: Any) -> Any:
     """For ops that work on the last axes, or on each element, and take any number of axes before, the same for all operands."""
     return self(*(repeated(x, slices, m) for x, m in zip(operands, mapped, strict=True)), **attrs)
 
 
-def aligned(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], **attrs: Any) -> Any:
+def aligned(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], /, **attrs: Any) -> Any:
     """For ops whose operands broadcast: axes of size 1 behind the new one make up for what an operand has fewer of."""
     rank = max(len(inner(x, m)) for x, m in zip(operands, mapped, strict=True))
 
@@ -66,7 +66,7 @@ def aligned(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[boo
 def along(name: str) -> Rule:
     """For ops along the axes that the attribute `name` counts from the front."""
 
-    def rule(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], **attrs: Any) -> Any:
+    def rule(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], /, **attrs: Any) -> Any:
         axis = attrs[name]
         attrs[name] = tuple(k + 1 for k in axis) if isinstance(axis, tuple) else axis + 1
         return leading(self, slices, operands, mapped, **attrs)
@@ -77,14 +77,14 @@ def along(name: str) -> Rule:
 def padded(**neutral: Any) -> Rule:
     """For ops with an attribute per axis: each gets an entry in front that leaves the new axis alone, "slices" meaning the number of slices."""
 
-    def rule(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], **attrs: Any) -> Any:
+    def rule(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], /, **attrs: Any) -> Any:
         more = {k: ((slices if v == "slices" else v), *attrs[k]) for k, v in neutral.items()}
         return self(*operands, **(attrs | more))
 
     return rule
 
 
-def folded(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], **attrs: Any) -> Any:
+def folded(self: Op, slices: Dim, operands: Sequence[Any], mapped: Sequence[bool], /, **attrs: Any) -> Any:
     """For ops all of whose operands and results have an axis 0 of independent examples: the new axis becomes part of it."""
     whole = [repeated(x, slices, m) for x, m in zip(operands, mapped, strict=True)]
     count = whole[0].dims[1]

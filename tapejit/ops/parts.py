@@ -18,6 +18,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import leading
 from tapejit.ops.broadcasting import broadcast_like
 from tapejit.ops.complex import complex_dtype
 from tapejit.ops.elementwise import conjugate
@@ -28,6 +29,7 @@ class ToPairs(Op):
     """The complex operand's memory as real numbers: a last axis of 2 holds the real and the imaginary part."""
 
     name = "to_pairs"
+    batch = leading
     view = True
 
     def infer(self, x: Type) -> Type:
@@ -50,6 +52,7 @@ class FromPairs(Op):
     """The real operand's memory as complex numbers, whose parts are along its last axis of 2."""
 
     name = "from_pairs"
+    batch = leading
     view = True
 
     def infer(self, x: Type) -> Type:
@@ -73,6 +76,7 @@ class Pair(Op):
     """z[..., 0] = x and z[..., 1] = y, of two arrays of one type."""
 
     name = "pair"
+    batch = leading
     same_dtype = None
 
     def infer(self, x: Type, y: Type) -> Type:
