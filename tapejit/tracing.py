@@ -10,7 +10,7 @@ import enum
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from tapejit.core import places, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.explain.frozen import Frozen
-from tapejit.ir.graph import Graph, Value
+from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.interpreter import run
 from tapejit.ir.names import identifier
 from tapejit.ops.operand import Operand, Tensor
@@ -80,13 +80,16 @@ class TraceRecorder(Recorder):
 
     def evaluate(self, tensor: SymbolicTensor) -> Any:
         """The value of a symbolic tensor that depends on no argument: the initial value of a variable made while tracing."""
-        graph = tensor.recorder.root.graph
-        wanted = _cone(graph, tensor.value)
-        if any(id(p) in wanted for p in graph.params):
+        graphs = [r.graph for r in tensor.recorder.around()][::-1]  # with what is recorded so far of the loops and branches it stands in
+        lines = [n for g in graphs for n in g.body]
+        wanted = _cone(lines, tensor.value)
+        if any(id(p) in wanted for g in graphs for p in g.params):
             raise ValueError(
-                places.with_place("the initial value of a variable made inside a traced function may not depend on its arguments")
+                places.with_place(
+                    "the initial value of a variable made inside a traced function may not depend on its arguments, nor on what a loop changes"
+                )
             )
-        body = [n for n in graph.body if any(id(o) in wanted for o in n.outs)]
+        graph, body = graphs[0], [n for n in lines if any(id(o) in wanted for o in n.outs)]
         cells = {name: v._value.numpy_view() for name, v in tensor.recorder.root.cells.items()}
         consts = {name: view(held) for name, held in tensor.recorder.root.captured.items()}
         with recording(None), paused_tapes():
@@ -113,10 +116,10 @@ def _described(name: str | None, function: str) -> str:
     return f"{said} here; keep it from the first call on (`if self.v is None: self.v = tf.Variable(...)`), or make it before"
 
 
-def _cone(graph: Graph, value: Value) -> set[int]:
+def _cone(lines: Sequence[Node], value: Value) -> set[int]:
     """Ids of the values that `value` is computed from, itself included."""
     wanted = {id(value)}
-    for node in reversed(graph.body):
+    for node in reversed(lines):
         if any(id(o) in wanted for o in node.outs):
             wanted.update(id(v) for v in node.values())
             for g in node.graphs():

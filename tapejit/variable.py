@@ -220,7 +220,16 @@ class Variable(Operand):
         """Set the value. ValueError if its shape does not fit, InvalidArgumentError if its dtype is another; returns the variable."""
         recorder = thread.recorder
         if recorder is not None:
-            self._check(value.dims if hasattr(value, "dims") else np.shape(value), getattr(value, "dtype", None))
+            shape = value.dims if hasattr(value, "dims") else np.shape(value)
+            self._check(shape, getattr(value, "dtype", None))
+            if not self._value.shape.is_compatible_with(TensorShape(shape)):
+                raise NotImplementedError(
+                    places.with_place(
+                        f"assigning shape {TensorShape(shape)} to the variable {self.name!r} of shape {self._value.shape} in a traced function: "
+                        "there a variable keeps the shape it has at the call. Return the tensor and assign it outside, or keep a variable of "
+                        "the largest size and a count"
+                    )
+                )
             recorder.assign(self, self.label(), self.cell_type(), value)
             return self
         if type(value) is not EagerTensor:
