@@ -69,6 +69,7 @@ def test_ode_fit_finds_the_rates():
         "bench_import",
         "bench_linalg",
         "bench_fft",
+        "bench_loops",
     ],
 )
 def test_each_says_how_it_is_run(name, capsys):
@@ -91,6 +92,12 @@ def test_eager_ops_are_timed():
 def test_factorizations_are_timed(capsys):
     load("bench_linalg").main(["--only", "tapejit", "--rounds", "1", "--seconds", "0.001"])
     assert all(milliseconds > 0 for milliseconds in json.loads(capsys.readouterr().out).values())
+
+
+def test_loops_are_timed():
+    found = load("bench_loops").main(["--rounds", "1"])
+    assert len(found) >= 2
+    assert all(microseconds > 0 for microseconds in found.values())
 
 
 def test_the_import_is_timed():
