@@ -4,7 +4,7 @@ The gradient is that of the squared distance of the last state from a target, by
 Python's `for` over `tf.range`, in one traced function, once with the number of steps known and once with it as an argument; JAX's is
 `lax.scan`. JAX runs in a process of its own, as it may live in another environment (`--jax python`); both are timed in rounds that alternate.
 
-    python examples/bench_loops.py --rounds 9
+    python examples/bench_loops.py --rounds 21
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 RATES, START, TARGET = (1.1, 0.4, 0.1, 0.4), (10.0, 5.0), (5.0, 3.0)
-DT, STEPS, CALLS = 0.01, 1000, 200
+DT, STEPS, CALLS = 0.01, 1000, 50
 
 
 def with_tapejit() -> dict[str, Callable[[], Any]]:
@@ -114,7 +114,7 @@ def serve() -> None:
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Run the command line; the median time of each in microseconds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--jax", metavar="PYTHON", help="a Python that has JAX (this one by default; without JAX only tapejit is timed)")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
