@@ -167,7 +167,8 @@ class Compiled:
         """A callable that runs the step and returns `returns` with its results filled in.
 
         `tensor` is the class of tensors; `arguments` puts the step's tensor arguments into the structure of a call, of which the last
-        ones are passed by `keywords`; `cells` gives the variable behind each cell, whose `_value` is a tensor; `consts` the arrays
+        ones are passed by `keywords`; `cells` gives the variable behind each cell, whose `_value` is a tensor, or the `Owner` among the
+        arguments that stands for it; `consts` the arrays
         held by reference; `pinned` what open sizes must be, for a trace that shares the step with others. Where a call does not fit it
         returns what `fallback` does (NotImplemented without one), as it does while `gate` is not 0 or what is `frozen` has changed. Raises what the step's checks and
         callbacks raise, with every variable as it was.

@@ -9,14 +9,17 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import optree
 
 from tapejit import stages
 from tapejit.core import places
+from tapejit.core.dtypes import DType
 from tapejit.core.errors import InternalError, InvalidArgumentError
 from tapejit.core.sizes import Dim
 from tapejit.donation import Donation
@@ -28,8 +31,8 @@ from tapejit.passes.differentiate import differentiate
 from tapejit.passes.partition import backward, kept_values, pure
 from tapejit.record.inline import inline
 from tapejit.record.recorder import Recorder
-from tapejit.runtime.plan import Argument, Give
-from tapejit.runtime.plan import Literal as Same
+from tapejit.runtime.locks import groups_of
+from tapejit.runtime.plan import Argument, Give, Literal, Made, Owner, Same
 from tapejit.sharing import Program, Programs
 from tapejit.signature import Arguments, FunctionType, Signature, fitted
 from tapejit.spec import TensorSpec
@@ -70,8 +73,9 @@ class ConcreteFunction:
         self._programs = programs if programs is not None else Programs()
         self._program: tuple[Program, dict[str, int]] | None = None
         self._differentiated: Graph | None = None
-        self._flat: dict[tuple[int, ...], Callable[..., Any]] = {}
-        self._direct: dict[tuple[int, ...], Callable[..., Any] | None] = {}
+        self._flat: dict[tuple[type, ...], Callable[..., Any]] = {}
+        self._direct: dict[tuple[int, tuple[str, ...], tuple[type, ...]], Callable[..., Any] | None] = {}
+        self._called: dict[tuple[int, tuple[str, ...]], Callable[..., Any] | None] = {}  # the last of those above for `__call__`
         self._lock = threading.Lock()
         self._call_op: _CallOp | None = None
         self._donation = self._donating(donated) if donated else None
@@ -194,14 +198,18 @@ class ConcreteFunction:
         Python arguments may be given again with the value they were traced with, or be left out. TypeError for others, and for arguments
         that are missing or too many; InvalidArgumentError for tensors of another dtype or shape.
         """
+        form = len(args), tuple(kwargs)
+        direct = thread.recorder is None and not thread.tapes
+        if direct and (launch := self._called.get(form)) is not None and (out := launch(*args, **kwargs)) is not NotImplemented:
+            return out
         try:
             given = self._structured(args, kwargs)
         except TypeError as e:
             given = self._flat_arguments(args, kwargs, str(e))
-        return self.call(
-            [x for x, k in zip(given, self.keys, strict=True) if isinstance(k, TensorLeaf)],
-            [x for x, k in zip(given, self.keys, strict=True) if isinstance(k, VariableLeaf)],
-        )
+        variables = [x for x, k in zip(given, self.keys, strict=True) if isinstance(k, VariableLeaf)]
+        if direct:
+            self._called[form] = self.fast(*form, variables)
+        return self.call([x for x, k in zip(given, self.keys, strict=True) if isinstance(k, TensorLeaf)], variables)
 
     def _structured(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The leaves of a call by the signature. TypeError if it does not fit."""
@@ -290,55 +298,68 @@ class ConcreteFunction:
         return self._launch(tensors, bound)
 
     def _launch(self, tensors: list[EagerTensor], bound: Mapping[str, Any]) -> list[EagerTensor]:
-        key = tuple(id(v) for v in bound.values())
+        passed = [bound[cell] for cell in self.variable_arguments]
+        key = tuple(map(type, passed))
         flat = self._flat.get(key)
         if flat is None:
             returns = [Give(k) for k in range(len(self._compiles().results))]
-            flat = self.compiled().launcher(EagerTensor, lambda own: own, (), bound, self._consts(), returns, pinned=self._pinned())
-            _make_room(self._flat)
-            self._flat[key] = flat
-        out = flat(*tensors)
-        if out is NotImplemented:  # an array that is not contiguous, or of a layout kernels do not read
-            out = flat(*(EagerTensor(np.asarray(t.numpy_view(), order="C")) for t in tensors))
+            owners = {cell: _owner(v.dtype, tuple(v.dims), type(v)) for cell, v in zip(self.variable_arguments, passed, strict=True)}
+            flat = self._flat[key] = self.compiled().launcher(
+                EagerTensor,
+                lambda own: [*own, *owners.values()],
+                (),
+                {**bound, **owners},
+                self._consts(),
+                returns,
+                pinned=self._pinned(),
+            )
+        out = flat(*tensors, *passed)
+        if out is NotImplemented:  # an array that is not contiguous, or of a layout kernels do not read, or a variable without a lock
+            groups_of(passed)
+            out = flat(*(EagerTensor(np.asarray(t.numpy_view(), order="C")) for t in tensors), *passed)
         if out is NotImplemented:
             raise Unfit(places.with_place(f"{self.owner_name}: the arguments do not fit {self.pretty_printed_signature()}"))
         return out
 
-    def fast(self, variables: list[Variable]) -> Callable[..., Any] | None:
-        """A native callable with the signature of the Python function, which returns NotImplemented for calls that are not just like the
-        one that was traced; None if only Python can take the arguments apart."""
+    def fast(self, count: int, keywords: tuple[str, ...], variables: list[Variable]) -> Callable[..., Any] | None:
+        """A native callable for calls with `count` positional arguments and these keywords, with variables of these classes among them; it
+        returns NotImplemented for calls that are not just like the one that was traced. None if only Python can take them apart."""
         if numerics.enabled() and not self._checks:
-            return self.checked().fast(variables)
-        key = tuple(id(v) for v in variables)
+            return self.checked().fast(count, keywords, variables)
+        key = count, keywords, tuple(map(type, variables))
         if key not in self._direct:
-            _make_room(self._direct)
-            self._direct[key] = self._launcher(variables)
+            self._direct[key] = self._launcher(*key)
         return self._direct[key]
 
-    def _launcher(self, variables: list[Variable]) -> Callable[..., Any] | None:
-        if self._donation is not None or any(isinstance(k, ObjectLeaf | ProtocolLeaf) for k in self.keys):
+    def _launcher(self, count: int, keywords: tuple[str, ...], classes: tuple[type, ...]) -> Callable[..., Any] | None:
+        if self._donation is not None or any(isinstance(k, ProtocolLeaf) for k in self.keys):
             return None
-        passed = iter(variables)
+        passed = [k for k in self.keys if isinstance(k, VariableLeaf)]
+        owners = [_owner(k.dtype, k.shape, cls, k.alias, k.trainable) for k, cls in zip(passed, classes, strict=True)]
 
-        def arguments(own: list[Argument]) -> Any:
-            tensors = iter(own)
-            leaves: list[Any] = []
-            for k in self.keys:
-                if isinstance(k, TensorLeaf):
-                    leaves.append(next(tensors))
-                else:
-                    leaves.append(Same(k.value) if isinstance(k, LiteralLeaf) else Same(next(passed), equal=False))
-            return optree.tree_unflatten(self.structure[1], leaves)
+        def arguments(own: list[Argument]) -> list[Any]:
+            tensors, variables = iter(own), iter(owners)
+            leaves = [
+                next(tensors) if isinstance(k, TensorLeaf) else next(variables) if isinstance(k, VariableLeaf) else _same(k)
+                for k in self.keys
+            ]
+            values = optree.tree_unflatten(self.structure[1], cast(Any, leaves))
+            given: list[Any] = [None] * (count + len(keywords))
+            for place, value in zip(self.signature.order(count, keywords), values, strict=True):
+                if place is not None:
+                    given[place] = value
+                elif not isinstance(value, Literal | Same):
+                    raise TypeError("a default that is a tensor, a variable or a structure")
+            return given
 
-        returns = optree.tree_unflatten(self.tree, [None if k is None else Give(k) for k in self.outputs_plan])
         try:
             return self.compiled().launcher(
                 EagerTensor,
                 arguments,
-                self.structure[0],
-                self.bindings(variables),
+                keywords,
+                {**self.cells, **{cell: owners[position] for cell, position in self.variable_arguments.items()}},
                 self._consts(),
-                returns,
+                _building(self.tree, iter([None if k is None else Give(k) for k in self.outputs_plan])),
                 gate=numerics.gate(self._checks),
                 frozen=self.frozen,
                 pinned=self._pinned(),
@@ -455,19 +476,43 @@ class ConcreteFunction:
         out.traced = graph
         out._donation = None  # the tape holds the arguments; a checked step keeps them to show them
         out._programs, out._program = self._programs.part(part), None
-        out._flat, out._direct, out._lock = {}, {}, threading.Lock()
+        out._flat, out._direct, out._called, out._lock = {}, {}, {}, threading.Lock()
         out._call_op = out._checked = None
         return out
 
 
 _numbers = itertools.count(1)
-_CALLABLES = 16  # native callables that a trace keeps for the variables it was last called with
 
 
-def _make_room(callables: dict[Any, Any]) -> None:
-    """Drop the oldest of too many; they keep the variables they work on alive."""
-    while len(callables) >= _CALLABLES:
-        callables.pop(next(iter(callables)))
+def _owner(dtype: DType, shape: tuple[Dim, ...], cls: type, alias: int | None = None, trainable: bool | None = None) -> Owner:
+    """A variable among the arguments of native code."""
+    return Owner(cls, "_value", dtype.np, shape, alias, None if trainable is None else ("_trainable", trainable))
+
+
+def _same(key: Leaf) -> Literal | Same:
+    """What native code compares a Python argument with. TypeError for an object that does not say by its identity which trace it wants."""
+    if isinstance(key, LiteralLeaf):
+        return Literal(key.value)
+    assert isinstance(key, ObjectLeaf)
+    found = key.object()
+    if found is None or (type(found).__hash__ is not object.__hash__ and not isinstance(found, Enum | DType)):
+        raise TypeError(f"{found!r} is compared by its value")
+    try:
+        return Same(weakref.ref(found))
+    except TypeError:  # the key keeps it alive, too
+        return Literal(found, equal=False)
+
+
+def _building(tree: optree.PyTreeSpec, leaves: Iterator[Any]) -> Any:
+    """How native code puts results together: `leaves` in containers that it makes itself, any other in `Made`."""
+    if tree.is_leaf():
+        return next(leaves)
+    children = tuple(_building(child, leaves) for child in tree.children())
+    level = tree.one_level()
+    assert level is not None
+    if tree.type in (tuple, list, dict):
+        return level.unflatten(children)
+    return Made(lambda *values: level.unflatten(values), children)
 
 
 class _CallOp(Op):

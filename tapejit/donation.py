@@ -64,7 +64,7 @@ class Donated:
 class _Holder:
     """The variable behind a donated argument's cell for the time of a call."""
 
-    __slots__ = ("__weakref__", "_value")
+    __slots__ = ("_group", "_value")
 
     _value: EagerTensor
 

@@ -104,7 +104,7 @@ class Function:
         arguments = self.signature.bind(args, kwargs)
         concrete = self._find(arguments)
         if direct:
-            launcher = concrete.fast(arguments.variables())
+            launcher = concrete.fast(len(args), tuple(kwargs), arguments.variables())
             if launcher is not None:
                 self._prefer(launcher, concrete)
         try:

@@ -46,6 +46,10 @@ __all__ = [
 _BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
+class _Place(int):
+    """Which argument of a call: stands for it where a call is bound to the parameters without one."""
+
+
 @dataclass
 class Arguments:
     """A call: its structure, one leaf value and one key per leaf, tensors already converted."""
@@ -131,6 +135,12 @@ class Signature:
             if isinstance(key, HandleLeaf):
                 leaves[k] = leaves[k].__tf_handle__()[0]
         return Arguments((names, structure), leaves, keys)
+
+    def order(self, count: int, keywords: tuple[str, ...]) -> list[int | None]:
+        """Where in a call with `count` positional arguments and these keywords after them each value of the canonical form stands; None
+        for a default. TypeError for a call that does not fit."""
+        _, values = self._canonical(tuple(map(_Place, range(count))), {name: _Place(count + k) for k, name in enumerate(keywords)})
+        return [int(x) if isinstance(x, _Place) else None for x in values]
 
     def _canonical(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         """The names of the keyword arguments, and all values: positional ones first, then those of the names."""

@@ -59,7 +59,7 @@ class Variable(Operand):
 
     internal = False  # whether it is ours: a cell of traced functions, but none of the variables that they are said to use
 
-    __slots__ = ("__dict__", "__weakref__", "_created_at", "_dtype", "_name", "_static", "_trainable", "_value")
+    __slots__ = ("__dict__", "__weakref__", "_created_at", "_dtype", "_group", "_name", "_static", "_trainable", "_value")
 
     def __init__(
         self,

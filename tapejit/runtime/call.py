@@ -17,7 +17,7 @@ from tapejit.core import sizes
 from tapejit.core.sizes import Dim, Size
 from tapejit.runtime.layout import ERROR_BYTES
 from tapejit.runtime.locks import groups_of
-from tapejit.runtime.plan import Argument, Give, GiveArgument, Literal, Plan
+from tapejit.runtime.plan import Cell, Give, GiveArgument, Leaf, Literal, Made, Owner, Plan, Same
 
 _RELEASING = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 _HOLDING = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
@@ -51,20 +51,21 @@ class PlainCall:
     def __init__(self, plan: Plan, fallback: Callable[..., Any] | None, on_error: Callable[[int], Any] | None) -> None:
         self.plan, self.fallback, self.on_error = plan, fallback, on_error
         self.step = plain(plan.step, release_gil=plan.release_gil)
-        self.groups = groups_of(plan.locked())
         self.error = np.zeros(ERROR_BYTES // 8, np.int64)
         self.counter = np.zeros(1, np.int64)
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         try:
+            leaves = self._leaves(args, keywords)
             with ExitStack() as locks:
-                for group in self.groups:
+                for group in groups_of(self._owner(owner, leaves) for owner in self.plan.locked()):
                     locks.enter_context(group.reentrant)
-                return self._run(args, keywords)
+                return self._run(leaves)
         except _Unfit:
             return NotImplemented if self.fallback is None else self.fallback(*args, **keywords)
 
-    def _run(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    def _leaves(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments of a call without their containers."""
         plan = self.plan
         if (
             list(keywords) != list(plan.keywords)
@@ -73,6 +74,16 @@ class PlainCall:
             or (plan.frozen is not None and not plan.frozen.holds())
         ):
             raise _Unfit
+        return tuple(_entered(list(plan.arguments), [*args, *keywords.values()]))
+
+    def _owner(self, owner: Any, args: tuple[Any, ...]) -> Any:
+        return args[self.plan.position(owner)] if isinstance(owner, Owner) else owner
+
+    def _tensor_of(self, c: Cell, args: tuple[Any, ...]) -> Any:
+        return getattr(self._owner(c.owner, args), c.attribute, None)
+
+    def _run(self, args: tuple[Any, ...]) -> Any:
+        plan = self.plan
         env: dict[str, int] = {}
         shapes: list[tuple[Dim, int]] = []
         table = np.zeros(len(plan.table), np.int64)
@@ -83,15 +94,24 @@ class PlainCall:
                 table[plan.slot(name)] = array.ctypes.data
                 alive.append(array)
 
-        args = tuple(_entered(list(plan.arguments), [*args, *keywords.values()]))
+        first: dict[int, int] = {}  # the alias that an object has
         for a, value in zip(plan.leaves(), args, strict=True):
             if isinstance(a, Literal):
                 if not _same(a, value):
                     raise _Unfit
+            elif isinstance(a, Same):
+                if value is None or a.reference() is not value:
+                    raise _Unfit
+            elif isinstance(a, Owner):
+                if type(value) is not a.cls or (a.having is not None and getattr(value, a.having[0], None) is not a.having[1]):
+                    raise _Unfit
+                self._array(a.dtype, a.shape, getattr(value, a.attribute, None), False, env, shapes)
+                if a.alias is not None and (first.setdefault(id(value), a.alias) != a.alias or list(first.values()).count(a.alias) > 1):
+                    raise _Unfit
             else:
                 fill(a.slot, self._array(a.dtype, a.shape, value, a.raw, env, shapes))
         for c in plan.cells:
-            fill(c.read, self._array(c.dtype, c.shape, getattr(c.owner, c.attribute, None), False, env, shapes))
+            fill(c.read, self._array(c.dtype, c.shape, self._tensor_of(c, args), False, env, shapes))
         for _ in shapes:
             for d, n in shapes:
                 try:
@@ -108,7 +128,7 @@ class PlainCall:
         new = {k: self._empty(c.dtype, c.shape, env) for k, c in enumerate(plan.cells) if c.write is not None}
         for k, array in new.items():
             if plan.cells[k].read == plan.cells[k].write:
-                array[...] = getattr(getattr(plan.cells[k].owner, plan.cells[k].attribute), plan.array)
+                array[...] = getattr(self._tensor_of(plan.cells[k], args), plan.array)
             fill(plan.cells[k].write, array)
         results = [None if r.delivered else self._empty(r.dtype, r.shape, env) for r in plan.results]
         for r, made in zip(plan.results, results, strict=True):
@@ -135,7 +155,7 @@ class PlainCall:
             return status if self.on_error is None else self.on_error(status)
         tensors = [self._tensor(array) for array in delivered]
         for k, array in new.items():
-            setattr(plan.cells[k].owner, plan.cells[k].attribute, self._tensor(array))
+            setattr(self._owner(plan.cells[k].owner, args), plan.cells[k].attribute, self._tensor(array))
         return _returned(plan.returns, tensors, args)
 
     def _array(
@@ -185,7 +205,7 @@ class PlainCall:
 
 def _entered(tree: Any, value: Any) -> Iterator[Any]:
     """The leaves of a value that is nested like the tree."""
-    if isinstance(tree, Argument | Literal):
+    if isinstance(tree, Leaf):
         yield value
         return
     if type(value) is not type(tree) or len(value) != len(tree):
@@ -216,4 +236,6 @@ def _returned(tree: Any, results: list[Any], args: tuple[Any, ...]) -> Any:
             return type(tree)(_returned(x, results, args) for x in tree)
         case dict() if type(tree) is dict:
             return {key: _returned(x, results, args) for key, x in tree.items()}
+        case Made(function=function, arguments=items):
+            return function(*(_returned(x, results, args) for x in items))
     return tree

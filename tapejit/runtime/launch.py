@@ -19,15 +19,59 @@ HELD = 32  # bytes per cell while a call runs: array, fresh array or 0, its tens
 
 def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
     plan = i64[plan_array + at.ARRAY_DATA]
-    locks = i64[plan + at.LOCK_COUNT]
-    if locks == 0:
+    most = i64[plan + at.LOCK_COUNT] + i64[plan + at.PASSED_COUNT]
+    if most == 0:
         return _launch(plan, args, count, keywords)
+    groups = stack(16 * most)
+    locks = _groups(plan, args, count, keywords, groups)
+    if locks < 0:
+        return _fall_back(plan, args, count, keywords)
     for k in range(locks):
-        _lock(i64[i64[plan + at.LOCKS] + 8 * k])
+        _lock(i64[groups + 16 * k])
     back = _launch(plan, args, count, keywords)
     for k in range(locks):
-        _unlock(i64[i64[plan + at.LOCKS] + 8 * k])
+        _unlock(i64[groups + 16 * k])
+        if i64[groups + 16 * k + 8] != 0:
+            c.Py_DecRef(i64[groups + 16 * k + 8])
     return back
+
+
+def _groups(plan: int, args: int, count: int, keywords: int, groups: int) -> int:
+    """The groups that the call is to lock, each once and in the order of their numbers: pairs of its words and, if it belongs to an
+    argument, the group, which is held. How many there are, or -1 if the call does not fit or an argument has no group yet."""
+    locks = i64[plan + at.LOCK_COUNT]
+    for k in range(locks):
+        i64[groups + 16 * k] = i64[i64[plan + at.LOCKS] + 8 * k]
+        i64[groups + 16 * k + 8] = 0
+    if i64[plan + at.PASSED_COUNT] == 0:
+        return locks
+    leaves = i64[plan + at.LEAF_COUNT]
+    table = stack(i64[plan + at.TABLE_BYTES])
+    leaf = stack(8 * leaves)
+    if not _given(plan, args, count, keywords, table, leaf, stack(8 * leaves)):
+        return -1
+    pair = i64[plan + at.PASSED]
+    for _k in range(i64[plan + at.PASSED_COUNT]):
+        if i64[i64[leaf + 8 * i64[pair]] + i64[pair + 8]] == 0:
+            return -1
+        pair += 16
+    pair = i64[plan + at.PASSED]
+    for _k in range(i64[plan + at.PASSED_COUNT]):
+        group = i64[i64[leaf + 8 * i64[pair]] + i64[pair + 8]]
+        words = i64[i64[group + i64[plan + at.GROUP_WORDS]] + at.ARRAY_DATA]
+        where = locks
+        for j in range(locks):
+            if where == locks and i64[i64[groups + 16 * j] + 24] >= i64[words + 24]:
+                where = j
+        if where == locks or i64[groups + 16 * where] != words:
+            for j in range(locks - where):
+                copy(groups + 16 * (locks - j), groups + 16 * (locks - j - 1), 16)
+            i64[groups + 16 * where] = words
+            i64[groups + 16 * where + 8] = group
+            c.Py_IncRef(group)
+            locks += 1
+        pair += 16
+    return locks
 
 
 def _lock(group: int) -> int:
@@ -51,17 +95,11 @@ def _unlock(group: int) -> int:
 
 
 def _launch(plan: int, args: int, count: int, keywords: int) -> int:
-    given = count
-    if keywords != 0:
-        given = count + i64[keywords + at.CONTAINER_SIZE]
-    if given != i64[plan + at.ARGUMENT_COUNT] or not _keywords(i64[plan + at.KEYWORDS], keywords):
-        return _fall_back(plan, args, count, keywords)
     if i64[plan + at.GATE] != 0 and i64[i64[plan + at.GATE]] != 0:
         return _fall_back(plan, args, count, keywords)
     if i64[plan + at.FROZEN] != 0 and not _unchanged(i64[plan + at.FROZEN]):
         return _fall_back(plan, args, count, keywords)
     table = stack(i64[plan + at.TABLE_BYTES])
-    copy(table, i64[plan + at.TABLE], i64[plan + at.TABLE_BYTES])
     cells = i64[plan + at.CELL_COUNT]
     results = i64[plan + at.RESULT_COUNT]
     leaves = i64[plan + at.LEAF_COUNT]
@@ -69,14 +107,12 @@ def _launch(plan: int, args: int, count: int, keywords: int) -> int:
     arrays = stack(8 * (leaves + cells))  # what the step reads, to be held on to where needed
     held = stack(HELD * cells)
     made = stack(8 * results)
-    leaf_count = stack(8)
-    i64[leaf_count] = 0
 
-    if not _arguments(plan, i64[plan + at.ARGUMENTS], given, args, table, leaf, arrays, leaf_count):
+    if not _given(plan, args, count, keywords, table, leaf, arrays):
         return _fall_back(plan, args, count, keywords)
     record = i64[plan + at.CELLS]
     for k in range(cells):
-        tensor = i64[i64[record + at.OBJECT] + i64[record + at.VALUE_AT]]
+        tensor = i64[_owner(record, leaf) + i64[record + at.VALUE_AT]]
         if tensor == 0:
             return _fall_back(plan, args, count, keywords)
         if i64[tensor + at.TYPE] != i64[plan + at.TENSOR]:
@@ -103,7 +139,7 @@ def _launch(plan: int, args: int, count: int, keywords: int) -> int:
     # From here on the call is ours. First everything that can fail for want of memory.
     for k in range(results):
         i64[made + 8 * k] = 0
-    enough = _make_cells(plan, held, table)
+    enough = _make_cells(plan, held, table, leaf)
     if enough:
         enough = _make_results(plan, made, table)
     kept = 0
@@ -126,6 +162,8 @@ def _launch(plan: int, args: int, count: int, keywords: int) -> int:
     if flags == 0:
         status = call(i64[plan + at.STEP], table)
     else:
+        for k in range(leaves):
+            c.Py_IncRef(i64[leaf + 8 * k])  # until the end: the list that it was in may lose it meanwhile
         for k in range(leaves + cells):
             if i64[arrays + 8 * k] != 0:
                 c.Py_IncRef(i64[arrays + 8 * k])
@@ -144,6 +182,15 @@ def _launch(plan: int, args: int, count: int, keywords: int) -> int:
         else:
             c.free(i64[table + i64[plan + at.ARENA_SLOT]])
 
+    back = _finish(plan, status, held, made, table, leaf)
+    if flags != 0:
+        for k in range(leaves):
+            c.Py_DecRef(i64[leaf + 8 * k])
+    return back
+
+
+def _finish(plan: int, status: int, held: int, made: int, table: int, leaf: int) -> int:
+    """What a call gives whose step has returned."""
     if status != 0:
         if i64[plan + at.ERROR_SLOT] >= 0:
             copy(i64[plan + at.ERROR], i64[table + i64[plan + at.ERROR_SLOT]], at.ERROR_BYTES)
@@ -155,9 +202,9 @@ def _launch(plan: int, args: int, count: int, keywords: int) -> int:
     if not _wrap(plan, held, made, table):
         _give_up(plan, held, made)
         return 0
-    _swap(plan, held)
+    _swap(plan, held, leaf)
     back = _answer(plan, made, leaf)
-    for k in range(results):
+    for k in range(i64[plan + at.RESULT_COUNT]):
         c.Py_DecRef(i64[made + 8 * k])
     return back
 
@@ -217,6 +264,26 @@ def _unchanged(frozen: int) -> int:
 
 
 # ------------------------------------------------------------------------------------------------- what comes in
+def _given(plan: int, args: int, count: int, keywords: int, table: int, leaf: int, arrays: int) -> int:
+    """Whether the arguments of a call are those of the plan; fills the table and notes them and their arrays."""
+    given = count
+    if keywords != 0:
+        given = count + i64[keywords + at.CONTAINER_SIZE]
+    if given != i64[plan + at.ARGUMENT_COUNT] or not _keywords(i64[plan + at.KEYWORDS], keywords):
+        return 0
+    copy(table, i64[plan + at.TABLE], i64[plan + at.TABLE_BYTES])
+    leaf_count = stack(8)
+    i64[leaf_count] = 0
+    return _arguments(plan, i64[plan + at.ARGUMENTS], given, args, table, leaf, arrays, leaf_count)
+
+
+def _owner(record: int, leaf: int) -> int:
+    """The object that has a cell."""
+    if i64[record + at.OBJECT] != 0:
+        return i64[record + at.OBJECT]
+    return i64[leaf + 8 * i64[record + at.LEAF]]
+
+
 def _keywords(wanted: int, given: int) -> int:
     """Whether two tuples of interned strings (or nothing) are the same names in the same order."""
     if wanted == 0 or given == 0:
@@ -261,6 +328,12 @@ def _arguments(plan: int, record: int, count: int, values: int, table: int, leaf
             i64[leaf + 8 * at_leaf] = value
             if not _argument(plan, record, value, table, arrays + 8 * at_leaf):
                 return 0
+            if kind == at.OWNER and i64[record + at.LEAF] >= 0:
+                first = 0
+                while i64[leaf + 8 * first] != value:
+                    first += 1
+                if first != i64[record + at.LEAF]:
+                    return 0
         record += at.RECORD_BYTES
     return 1
 
@@ -276,6 +349,19 @@ def _argument(plan: int, record: int, value: int, table: int, array: int) -> int
         i64[array] = value
         return _array(plan, record, value, table)
     wanted = i64[record + at.OBJECT]
+    if kind == at.WEAK:
+        return i64[wanted + at.WEAK_REFERENT] == value and value != i64[plan + at.NONE]  # which it refers to when the object is gone
+    if kind == at.OWNER:
+        if i64[value + at.TYPE] != wanted:
+            return 0
+        if i64[record + at.HAS_AT] != 0 and i64[value + i64[record + at.HAS_AT]] != i64[record + at.HAS]:
+            return 0
+        tensor = i64[value + i64[record + at.VALUE_AT]]
+        if tensor == 0:
+            return 0
+        if i64[tensor + at.TYPE] != i64[plan + at.TENSOR]:
+            return 0
+        return _array(plan, record, i64[tensor + i64[plan + at.TENSOR_ARRAY]], table)
     if value == wanted:
         return 1
     if kind == at.SAME or i64[value + at.TYPE] != i64[wanted + at.TYPE]:
@@ -356,14 +442,14 @@ def _size(program: int, table: int) -> int:
 
 
 # ---------------------------------------------------------------------------------------------- what is made
-def _make_cells(plan: int, held: int, table: int) -> int:
+def _make_cells(plan: int, held: int, table: int, leaf: int) -> int:
     """Decide for every cell that is written where to: into its own array if nobody else can see it, else into another one."""
     record = i64[plan + at.CELLS]
     for k in range(i64[plan + at.CELL_COUNT]):
         if i64[record + at.KIND] != at.READ:
             own = 0
             if i64[record + at.KIND] == at.IN_PLACE:
-                tensor = i64[i64[record + at.OBJECT] + i64[record + at.VALUE_AT]]
+                tensor = i64[_owner(record, leaf) + i64[record + at.VALUE_AT]]
                 own = u32[tensor + at.REFCOUNT] == 1 and _exclusive(plan, i64[held + HELD * k])
             if own:
                 i64[table + i64[record + at.WRITE_SLOT]] = i64[i64[held + HELD * k] + at.ARRAY_DATA]
@@ -639,13 +725,13 @@ def _wrap(plan: int, held: int, made: int, table: int) -> int:
     return good
 
 
-def _swap(plan: int, held: int) -> int:
+def _swap(plan: int, held: int, leaf: int) -> int:
     """Give cells their new values. An array that nobody saw but its cell is the spare for the next call."""
     record = i64[plan + at.CELLS]
     for k in range(i64[plan + at.CELL_COUNT]):
         tensor = i64[held + HELD * k + 16]
         if tensor != 0:
-            where = i64[record + at.OBJECT] + i64[record + at.VALUE_AT]
+            where = _owner(record, leaf) + i64[record + at.VALUE_AT]
             before = i64[where]
             i64[where] = tensor
             if before != 0:
@@ -680,7 +766,10 @@ def _answer(plan: int, made: int, leaf: int) -> int:
             c.Py_IncRef(built)
         else:
             count -= what
-            if op == at.TUPLE:
+            if op == at.MADE:
+                built = c.PyObject_Vectorcall(i64[program], values + 8 * count, what, 0)
+                program += 8
+            elif op == at.TUPLE:
                 built = c.PyTuple_New(what)
             elif op == at.LIST:
                 built = c.PyList_New(what)
@@ -697,7 +786,7 @@ def _answer(plan: int, made: int, leaf: int) -> int:
                 else:
                     if op == at.DICT:
                         c.PyDict_SetItem(built, i64[program + 8 * k], item)
-                    c.Py_DecRef(item)
+                    c.Py_DecRef(item)  # MADE too: a call holds what it wants to keep
             if op == at.DICT:
                 program += 8 * what
             if built == 0:

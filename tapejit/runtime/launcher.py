@@ -10,6 +10,7 @@ import ctypes
 import functools
 import sys
 import sysconfig
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,8 @@ from tapejit.core import sizes
 from tapejit.core.sizes import Dim, Extremum, Quotient, Size
 from tapejit.runtime import layout as at
 from tapejit.runtime.call import PlainCall
-from tapejit.runtime.locks import groups_of
-from tapejit.runtime.plan import Cell, Give, GiveArgument, Literal, Plan, Result, check
+from tapejit.runtime.locks import ATTRIBUTE, Seen, groups_of
+from tapejit.runtime.plan import Cell, Give, GiveArgument, Literal, Made, Owner, Plan, Result, Same, check, is_container
 
 _TP_ALLOC = 47  # Py_tp_alloc of typeslots.h
 _FASTCALL_KEYWORDS = 0x0080 | 0x0002
@@ -92,6 +93,7 @@ def supported() -> str | None:
         [word(x, at.CONTAINER_SIZE) for x in (pair, alone, {"k": 1})] == [2, 1, 1],
         ctypes.c_double.from_address(id(number) + at.SCALAR_VALUE).value == number,
         word((lambda: pair).__closure__[0], at.CELL_CONTENT) == id(pair),  # type: ignore[index]
+        word(weakref.ref(probe), at.WEAK_REFERENT) == id(probe),
     )
     return None if all(others) else "containers and numbers of this Python are not laid out as expected"
 
@@ -181,7 +183,7 @@ class _Printer:
         self.guards: list[tuple[Dim, Dim]] = list(plan.guards)
         self.derived: list[int] = []  # pairs: where in the table, and the size to put there
         self.unsolved: list[tuple[str, Size]] = []  # a hidden size, and what it is in terms of named ones
-        self.alive: list[Any] = [plan]
+        self.alive: list[Any] = [plan.keep, plan.constants, plan.gate, plan.frozen, plan.tensor]
 
     def place(self, words: Sequence[int]) -> _Address:
         """Append words; where they begin."""
@@ -303,11 +305,15 @@ class _Printer:
         return words
 
     def _argument(self, a: Any) -> list[int]:
-        if isinstance(a, tuple | list | dict):
+        if is_container(a):
             items = a.items() if isinstance(a, dict) else ((None, item) for item in a)
             inside = self.place([w for key, item in items for w in self.argument(item, key)])
-            kind = {tuple: at.IN_TUPLE, list: at.IN_LIST, dict: at.IN_DICT}[type(a)]
-            return self.record({at.KIND: kind, at.OBJECT: id(type(a)), at.RANK: len(a), at.DIMS: inside})
+            kind = at.IN_DICT if isinstance(a, dict) else at.IN_LIST if isinstance(a, list) else at.IN_TUPLE
+            return self.record({at.KIND: kind, at.OBJECT: self.hold(type(a)), at.RANK: len(a), at.DIMS: inside})
+        if isinstance(a, Same):
+            return self.record({at.KIND: at.WEAK, at.OBJECT: self.hold(a.reference)})
+        if isinstance(a, Owner):
+            return self.owner(a)
         if isinstance(a, Literal):
             kind = at.SAME
             if a.equal and type(a.value) is float:
@@ -317,10 +323,21 @@ class _Printer:
             return self.record({at.KIND: kind, at.OBJECT: self.hold(a.value)})
         return self.record({at.KIND: at.ARRAY, **self.array(a.slot, a.dtype, a.shape, self.expected(a.shape)), at.ACCEPT_RAW: int(a.raw)})
 
+    def owner(self, o: Owner) -> list[int]:
+        alike = [k for k, leaf in enumerate(self.plan.leaves()) if isinstance(leaf, Owner) and leaf.alias == o.alias]
+        fields = {at.KIND: at.OWNER, **self.array(None, o.dtype, o.shape, self.expected(o.shape)), at.OBJECT: self.hold(o.cls)}
+        fields[at.VALUE_AT], fields[at.LEAF] = slot_offset(o.cls, o.attribute), -1 if o.alias is None else alike[0]
+        if o.having is not None:
+            fields[at.HAS_AT], fields[at.HAS] = slot_offset(o.cls, o.having[0]), self.hold(o.having[1])
+        return self.record(fields)
+
     def cell(self, c: Cell) -> list[int]:
         kind = at.READ if c.write is None else at.IN_PLACE if c.in_place else at.SWAP
-        fields = {at.KIND: kind, **self.array(c.read, c.dtype, c.shape, self.expected(c.shape)), at.OBJECT: self.hold(c.owner)}
-        fields[at.VALUE_AT] = slot_offset(c.owner.__class__, c.attribute)
+        fields = {at.KIND: kind, **self.array(c.read, c.dtype, c.shape, self.expected(c.shape))}
+        if isinstance(c.owner, Owner):
+            fields[at.LEAF], fields[at.VALUE_AT] = self.plan.position(c.owner), slot_offset(c.owner.cls, c.attribute)
+        else:
+            fields[at.OBJECT], fields[at.VALUE_AT] = self.hold(c.owner), slot_offset(c.owner.__class__, c.attribute)
         fields[at.WRITE_SLOT] = -1 if c.write is None else self.offsets[c.write]
         return self.record(fields)
 
@@ -347,6 +364,10 @@ class _Printer:
                 words += [{tuple: at.TUPLE, list: at.LIST, dict: at.DICT}[type(tree)], len(tree)]
                 if isinstance(tree, dict):
                     words += [self.hold(key) for key in tree]
+            case Made(function=function, arguments=items):
+                for k, item in enumerate(items):
+                    depth = max(depth, k + self.returned(item, words))
+                words += [at.MADE, len(items), self.hold(function)]
             case _:
                 words += [at.OBJECT_ITSELF, self.hold(tree)]
         return max(depth, 1)
@@ -368,9 +389,11 @@ class _Printer:
         program: list[int] = []
         depth = self.returned(plan.returns, program)
         program.append(at.END)
-        groups = groups_of(plan.locked())
+        locked = plan.locked()
+        groups = groups_of(owner for owner in locked if not isinstance(owner, Owner))
         self.alive += groups
         locks = [g.words.ctypes.data for g in groups]
+        passed = [w for o in locked if isinstance(o, Owner) for w in (plan.position(o), slot_offset(o.cls, ATTRIBUTE))]
         gate = 0
         if plan.gate is not None:
             gate = plan.gate.ctypes.data
@@ -391,6 +414,7 @@ class _Printer:
             at.NDARRAY: id(np.ndarray), at.NEW_ARRAY: _new_array(),
             at.FALLBACK: 0 if fallback is None else self.hold(fallback), at.ON_ERROR: 0 if on_error is None else self.hold(on_error),
             at.LOCK_COUNT: len(locks), at.LOCKS: self.place(locks),
+            at.PASSED_COUNT: len(passed) // 2, at.PASSED: self.place(passed), at.GROUP_WORDS: slot_offset(Seen, "words"),
             at.RETURN: self.place(program), at.RETURN_DEPTH: depth,
             at.GUARD_COUNT: len(self.guards), at.GUARDS: self.place(guards), at.GATE: gate, at.FROZEN: frozen, at.SPARES: self.hold(spares),
             at.NOT_IMPLEMENTED: id(NotImplemented), at.NONE: id(None), at.CAPSULE: id(type(np._core._multiarray_umath._ARRAY_API)),  # type: ignore[attr-defined]

@@ -43,7 +43,10 @@ LEAF_COUNT = 296  # arguments that are no containers
 LOCK_COUNT = 304
 LOCKS = 312  # address of the addresses of groups (see `locks`), to be locked in this order
 FROZEN = 320  # address of a table of values that must be as they were, or 0
-PLAN_BYTES = 328
+PASSED_COUNT = 328  # arguments whose groups are to be locked too
+PASSED = 336  # address of pairs: number of the leaf, where it has its group
+GROUP_WORDS = 344  # offset of a group's words
+PLAN_BYTES = 352
 
 RELEASE_GIL = 1  # FLAGS: other Python threads may run during the step
 GUARDED = 2  # FLAGS: Python code may run during the step, so what the step reads is held on to
@@ -55,7 +58,7 @@ DESCR = 16  # dtype object
 SCALAR = 24  # NumPy scalar class that may stand for (or is made for) an array of rank 0, or 0
 RANK = 32
 DIMS = 40  # address of pairs (how, what)
-OBJECT = 48  # argument: the object to be, or a container's class; cell: the object that has it
+OBJECT = 48  # argument: the object to be, a reference to it, or the class of a container or owner; cell: the object that has it, or 0
 KEY = 72  # argument in a dict: its key
 ACCEPT_RAW = 56  # argument: 1 if a bare ndarray will do
 ITEM_BYTES = 64
@@ -63,10 +66,14 @@ ALLOC = 72  # result: tp_alloc of SCALAR
 WRITE_SLOT = 80  # cell: offset into the table that gets the address to write to, or -1
 VALUE_AT = 88  # cell: offset of the tensor in the object
 FIXED = 96  # 1 if no dim depends on a size
-RECORD_BYTES = 104
+LEAF = 104  # cell: number of the argument that has it, if OBJECT is 0; owner: of the first one that is the same, -1: any
+HAS_AT = 112  # owner: offset of what must be HAS, or 0
+HAS = 120
+RECORD_BYTES = 128
 
-# KIND of an argument: tensor; this object; same class and equal; same class and same 8 bytes; containers of RANK records at DIMS
-ARRAY, SAME, EQUAL, BITS, IN_TUPLE, IN_LIST, IN_DICT = 0, 1, 2, 3, 4, 5, 6
+# KIND of an argument: tensor; this object; same class and equal; same class and same 8 bytes; what a weak reference refers to; what has
+# cells; containers of RANK records at DIMS
+ARRAY, SAME, EQUAL, BITS, WEAK, OWNER, IN_TUPLE, IN_LIST, IN_DICT = 0, 1, 2, 3, 4, 5, 6, 7, 8
 READ, IN_PLACE, SWAP = 0, 1, 2  # KIND of a cell
 FRESH, DELIVERED = 0, 1  # KIND of a result: the launcher allocates it; the step does
 EXACT, BIND, SIZE = 0, 1, 2  # how a dim is given: number; the size at this offset of the table becomes it; is that size already
@@ -82,7 +89,7 @@ END, CONST, LOAD, ADD, SUB, MUL, FLOORDIV, MINIMUM, MAXIMUM = 0, 1, 2, 3, 4, 5, 
 SIZE_STACK = 64  # words
 
 # ---- what is returned: words of another one
-RESULT, OBJECT_ITSELF, ARGUMENT, TUPLE, LIST, DICT = 1, 2, 3, 4, 5, 6
+RESULT, OBJECT_ITSELF, ARGUMENT, TUPLE, LIST, DICT, MADE = 1, 2, 3, 4, 5, 6, 7
 
 ERROR_BYTES = 512
 RANK_LIMIT = 64  # NumPy's
@@ -103,6 +110,7 @@ ARRAY_DESCR = 56
 ARRAY_FLAGS = 64  # 32 bits
 SCALAR_VALUE = 16
 CELL_CONTENT = 16
+WEAK_REFERENT = 16
 CONTAINER_SIZE = 16
 TUPLE_ITEMS = tuple.__basicsize__  # 24; 32 from Python 3.14 on
 LIST_ITEMS = 24  # their address

@@ -7,6 +7,7 @@ the cells it writes are in. Owners that a step is the first to write make one gr
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import os
@@ -20,26 +21,36 @@ import numpy as np
 _allocate, _free = ctypes.pythonapi.PyThread_allocate_lock, ctypes.pythonapi.PyThread_free_lock
 _allocate.restype, _free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 _numbers = itertools.count()
-_groups: dict[int, Group] = {}  # by the id of an owner
 _all: weakref.WeakSet[Group] = weakref.WeakSet()
 _lock = threading.Lock()
 
 
-class Group:
-    """One lock. `words` are what the native launcher sees of it: a lock of CPython's, the thread that holds it, and how often."""
+class Seen:
+    """What the native launcher sees of a group, in int64 `words`: a lock of CPython's, the thread that holds it, how often, and its number."""
+
+    __slots__ = ("words",)
+
+
+class Group(Seen):
+    """One lock."""
+
+    __slots__ = ("__weakref__", "number", "reentrant")
 
     def __init__(self) -> None:
         self.number = next(_numbers)
-        self.words = np.zeros(3, np.int64)
+        self.words = np.zeros(4, np.int64)
         self.renew()
 
     def renew(self) -> None:
         """A lock that nobody holds."""
         self.reentrant = threading.RLock()
-        self.words[:] = _allocate(), 0, 0
+        self.words[:] = _allocate(), 0, 0, self.number
 
     def __del__(self, free: Any = _free) -> None:  # bound early: it may run when modules are gone
         free(int(self.words[0]))
+
+
+ATTRIBUTE = "_group"  # the slot in which an owner has its group, None or nothing as long as it has none
 
 
 def groups_of(owners: Iterable[Any]) -> list[Group]:
@@ -48,13 +59,12 @@ def groups_of(owners: Iterable[Any]) -> list[Group]:
     with _lock:
         new: Group | None = None
         for owner in owners:
-            group = _groups.get(id(owner))
+            group = getattr(owner, ATTRIBUTE, None)
             if group is None:
                 new = group = new or Group()
                 _all.add(group)
-                if hasattr(owner, "__weakref__"):  # otherwise only the calls of one plan wait for each other
-                    _groups[id(owner)] = group
-                    weakref.finalize(owner, _groups.pop, id(owner), None).atexit = False
+                with contextlib.suppress(AttributeError):  # without the slot only the calls of one plan wait for each other
+                    setattr(owner, ATTRIBUTE, group)
             found[group.number] = group
     return [found[n] for n in sorted(found)]
 

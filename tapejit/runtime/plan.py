@@ -6,7 +6,8 @@ arguments' and cells' shapes give their values).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,8 +38,31 @@ class Literal:
 
 
 @dataclass(frozen=True)
+class Same:
+    """A positional argument that must be the object that `reference` refers to, which is not kept alive."""
+
+    reference: weakref.ref[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Owner:
+    """A positional argument that has cells: an object of just this class, in whose slot `attribute` there is a tensor of this dtype and shape.
+
+    Arguments of one plan that have numbers as `alias` are the same object where the numbers are the same, and only there. `having` is a slot
+    of the object and the object that must be in it.
+    """
+
+    cls: type
+    attribute: str
+    dtype: np.dtype
+    shape: tuple[Dim, ...]
+    alias: int | None = None
+    having: tuple[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Cell:
-    """State: slot `attribute` (of `__slots__`) of `owner` holds a tensor. `read` and `write` are the table entries that get the
+    """State: slot `attribute` (of `__slots__`) of `owner`, an object or the `Owner` that stands for one, holds a tensor. `read` and `write` are the table entries that get the
     addresses of its present and its new value: the same address where `in_place` and nobody else can see the array.
 
     `read` and `write` may be the same entry, for a step that changes one buffer; where the array must not be changed, the step gets a copy.
@@ -79,14 +103,22 @@ class GiveArgument:
 
 
 @dataclass(frozen=True)
+class Made:
+    """In `Plan.returns`: what a call of `function` with these makes."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """All about calling one step.
 
-    `arguments` may be nested in tuples, lists and dicts; the last `len(keywords)` of them are passed by name, in that order.
+    `arguments` may be nested in tuples, named tuples, lists and dicts; the last `len(keywords)` of them are passed by name, in that order.
     `step` is its address and `keep` whatever must outlive it (the `load.Module`). `tensor` is the class of tensors, which hold their
     ndarray (or, of rank 0, perhaps a NumPy scalar) in slot `array`. `constants` are arrays whose addresses go to the table,
-    `addresses` other entries ("callback"). `arena` is how many bytes go to table entry "arena". `returns` is any nesting of tuples, lists and
-    dicts around `Give`, `GiveArgument` and constants. `guards` are pairs of dims that must be equal, else the call is not for
+    `addresses` other entries ("callback"). `arena` is how many bytes go to table entry "arena". `returns` is any nesting of tuples, lists,
+    dicts and `Made` around `Give`, `GiveArgument` and constants. `guards` are pairs of dims that must be equal, else the call is not for
     this plan. `gate` is an int64 array of one element: while it is not 0, no call is for this plan. `frozen` has a `table` of values
     that must be as they were (see `layout`), which is compared before every call, and a method `holds` that does the same. `release_gil` lets other
     Python threads run meanwhile (for steps of tens of microseconds and more); `calls_back` says that the step calls Python.
@@ -112,13 +144,20 @@ class Plan:
     keywords: Sequence[str] = ()
     keep: tuple[Any, ...] = ()
 
-    def leaves(self) -> list[Argument | Literal]:
+    def leaves(self) -> list[Leaf]:
         """The arguments without their containers. TypeError for anything that is neither."""
         return [leaf for a in self.arguments for leaf in _leaves(a)]
 
     def locked(self) -> list[Any]:
         """The owners of cells whose groups a call locks: those it writes, if other Python threads run meanwhile."""
         return [c.owner for c in self.cells if c.write is not None] if self.release_gil else []
+
+    def position(self, owner: Owner) -> int:
+        """The number of the leaf that an owner is. ValueError for one that is no argument."""
+        for k, leaf in enumerate(self.leaves()):
+            if leaf is owner:
+                return k
+        raise ValueError("the owner of a cell is none of the arguments")
 
     def slot(self, name: str) -> int:
         """The place of a table entry. ValueError if there is none."""
@@ -128,12 +167,20 @@ class Plan:
             raise ValueError(f"the table has no entry {name!r}; it has {', '.join(self.table)}") from None
 
 
-def _leaves(tree: Any) -> list[Argument | Literal]:
-    if isinstance(tree, Argument | Literal):
+Leaf = Argument | Literal | Same | Owner
+
+
+def is_container(tree: Any) -> bool:
+    """Whether the launcher enters it: a tuple, named tuple, list or dict."""
+    return type(tree) in (tuple, list, dict) or (isinstance(tree, tuple) and hasattr(tree, "_fields"))
+
+
+def _leaves(tree: Any) -> list[Leaf]:
+    if isinstance(tree, Leaf):
         return [tree]
-    if type(tree) in (tuple, list, dict):
+    if is_container(tree):
         return [leaf for item in (tree.values() if type(tree) is dict else tree) for leaf in _leaves(item)]
-    raise TypeError(f"an argument of a plan is an Argument, a Literal, or a tuple, list or dict of them, not {tree!r}")
+    raise TypeError(f"an argument of a plan is an Argument, Literal, Same or Owner, or a tuple, list or dict of them, not {tree!r}")
 
 
 def check(plan: Plan) -> None:

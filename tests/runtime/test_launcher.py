@@ -15,7 +15,7 @@ from tapejit.runtime import launcher as launching
 from tapejit.runtime import native
 from tapejit.runtime.call import PlainCall
 from tapejit.runtime.launcher import Launcher
-from tapejit.runtime.plan import Argument, Cell, Give, GiveArgument, Literal, Plan, Result
+from tapejit.runtime.plan import Argument, Cell, Give, GiveArgument, Literal, Made, Owner, Plan, Result, Same
 
 I = np.dtype("int64")
 F = np.dtype("float32")
@@ -683,6 +683,58 @@ def test_large_cells_swap_in_place_and_spare(only_native):
         f.call(x), f.call(x)
         assert bool(f.call(x)._array) == in_place
     assert set(v._value._array.tolist()) == {6}
+
+
+def test_an_argument_may_own_a_cell(make):
+    first, again, other = (Owner(Variable, "_value", I, (3,), k) for k in (0, 0, 1))
+    f = make(
+        "accumulate", "x v w total same n", [Argument("x", I, (3,)), [first, {"k": other}], again], [Cell(other, "_value", I, (3,), "v", "w")],
+        [Result("total", I, ()), Result("same", I, ())], Give(0), addresses={"n": 3},
+    )  # fmt: skip
+    v, w, small = Variable([1, 2, 3]), Variable([10, 20, 30]), Variable([1])
+    for a, b in ((v, w), (w, v)):
+        assert type(f.call(t(1, 1, 1), [a, {"k": b}], a)) is Tensor
+    assert (v._value._array.tolist(), w._value._array.tolist()) == ([2, 3, 4], [11, 21, 31])
+    for a, b, c in ((v, w, w), (v, v, v), (v, small, v), (v, t(1, 1, 1), v), (v, None, v)):
+        assert f.call(t(1, 1, 1), [a, {"k": b}], c) is NotImplemented
+    gone, n = weakref.ref(w), f.calls
+    del w, a, b, c
+    gc.collect()
+    assert (gone(), n) == (None, 2)
+
+
+def test_an_owner_has_what_it_must_have(make):
+    token, v = object(), Variable([1])
+    f = make("nothing", "", [Owner(Variable, "_value", I, (1,), having=("other", token))], returns="ran")
+    assert f.call(v) is NotImplemented
+    v.other = token
+    assert f.call(v) == "ran"
+
+
+def test_an_object_that_must_be_the_same_is_not_kept_alive(make):
+    v = Variable([1])
+    f = make("nothing", "", [Same(weakref.ref(v))], returns="ran")
+    assert f.call(v) == "ran"
+    assert f.call(Variable([1])) is NotImplemented
+    gone = weakref.ref(v)
+    del v
+    gc.collect()
+    assert gone() is None
+    assert f.call(None) is NotImplemented
+
+
+def test_results_may_be_put_together_by_a_function(make):
+    def failing(*parts):
+        raise KeyError(*parts)
+
+    two = [Result("y", I, (3,))]
+    f = make(
+        "increment", "x y N", [Argument("x", I, (3,))], results=two, returns=(1, Made(range, (2, 5)), Made(dict, ())), addresses={"N": 3}
+    )
+    assert f.call(t(1, 2, 3)) == (1, range(2, 5), {})
+    f = make("increment", "x y N", [Argument("x", I, (3,))], results=two, returns=[Give(0), Made(failing, ("no",))], addresses={"N": 3})
+    with pytest.raises(KeyError, match="no"):
+        f.call(t(1, 2, 3))
 
 
 def test_launcher_is_collected_with_all_it_holds(make):
