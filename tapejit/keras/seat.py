@@ -77,6 +77,7 @@ def take() -> ModuleType:
         else:
             del os.environ["KERAS_BACKEND"]
     vars(importlib.import_module("keras.src.backend.config"))["_BACKEND"] = "tapejit"  # what keras.backend.backend() answers
+    importlib.import_module("tapejit.keras.implementation.optimizer").install(keras.optimizers.Optimizer)
     return keras
 
 

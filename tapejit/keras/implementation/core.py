@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from keras.src import tree
 from keras.src.backend.common import KerasVariable, standardize_dtype
-from keras.src.backend.common.dtypes import result_type
+from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE, result_type
 from keras.src.backend.common.keras_tensor import KerasTensor
 from keras.src.backend.common.name_scope import name_scope as name_scope
 from keras.src.backend.common.stateless_scope import StatelessScope
@@ -27,6 +27,7 @@ from tapejit.ir.graph import Graph
 from tapejit.record.recorder import Recorder, recording
 from tapejit.selection import scattered
 from tapejit.tensor import GraphTensor
+from tapejit.variable import paused_tapes
 
 py_slice = slice  # Keras has a function of that name
 
@@ -34,6 +35,8 @@ SUPPORTS_SPARSE_TENSORS = False
 SUPPORTS_RAGGED_TENSORS = False
 SUPPORTS_COMPLEX_DTYPES = True
 IS_THREAD_SAFE = True
+
+BIT64_TO_BIT32_DTYPE.update(float64="float64", complex128="complex128")  # which JAX would narrow, and TensorFlow keeps
 
 
 class Variable(KerasVariable):
@@ -159,7 +162,7 @@ def compute_output_spec(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> An
                 x = x.read_tensor()
             return KerasTensor(x.shape.as_list(), standardize_dtype(x.dtype)) if is_tensor(x) else x
 
-        with recording(recorder):
+        with recording(recorder), paused_tapes():
             args, kwargs = tree.map_structure(entered, (args, kwargs))
             return tree.map_structure(left, fn(*args, **kwargs))
 
@@ -203,7 +206,8 @@ def scan(
         raise ValueError(f"`unroll` must be an positive integer or boolean. Received: unroll={unroll}")
     if xs is None and length is None:
         raise ValueError("Got no `xs` to scan over and `length` not provided.")
-    xs, init = (tree.map_structure(convert_to_tensor, x) for x in (xs, init))
+    init = tree.map_structure(convert_to_tensor, init)
+    xs = None if xs is None else tree.map_structure(convert_to_tensor, xs)
     rows, state = tree.flatten(xs) if xs is not None else [], tree.flatten(init)
     made: list[Any] = []
 
@@ -229,7 +233,7 @@ def associative_scan(f: Callable[..., Any], elems: Any, reverse: bool = False, a
     leaves = [tf.reverse(x, [axis]) if reverse else x for x in leaves]
     counts = {x.dims[axis] for x in leaves}
     if len(counts) != 1 or not all(isinstance(n, int) for n in counts):
-        raise ValueError(f"Array inputs to associative_scan must have the same, known size along axis {axis}. Found: {counts}")
+        raise ValueError(f"Array inputs to associative_scan must have the same first dimension (along axis {axis}), which is known. Found: {counts}")
 
     def joined(a: list[Any], b: list[Any]) -> list[Any]:
         out = f(tree.pack_sequence_as(elems, a), tree.pack_sequence_as(elems, b))

@@ -15,10 +15,17 @@ def is_number(x: Any) -> bool:
     return type(x) in (int, float)
 
 
+def _joint(*kinds: Any) -> str:
+    """The common dtype; a 64-bit integer keeps its width, as in TensorFlow."""
+    out = result_type(*kinds)
+    wide = {"int32": "int64", "uint32": "uint64"}.get(out)
+    return wide if wide is not None and wide in kinds else out
+
+
 def alike(*xs: Any) -> list[Any]:
     """`xs` as tensors of one dtype; a Python number stays one where a tensor brings the dtype."""
     xs = tuple(x if is_number(x) else convert_to_tensor(x) for x in xs)
-    dtype = result_type(*(type(x) if is_number(x) else x.dtype.name for x in xs))
+    dtype = _joint(*(type(x) if is_number(x) else x.dtype.name for x in xs))
     if all(is_number(x) for x in xs):
         return [convert_to_tensor(x, dtype) for x in xs]
     return [x if is_number(x) else convert_to_tensor(x, dtype) for x in xs]
