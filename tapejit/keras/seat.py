@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 SEAT = "keras.src.backend.numpy"
 HOME = "tapejit.keras.implementation"
@@ -78,7 +79,18 @@ def take() -> ModuleType:
             del os.environ["KERAS_BACKEND"]
     vars(importlib.import_module("keras.src.backend.config"))["_BACKEND"] = "tapejit"  # what keras.backend.backend() answers
     importlib.import_module("tapejit.keras.implementation.optimizer").install(keras.optimizers.Optimizer)
+    _lead_to_ours(importlib.import_module("keras.src.utils.backend_utils").DynamicBackend, importlib.import_module("keras.src.backend"))
     return keras
+
+
+def _lead_to_ours(dynamic: type, backend: ModuleType) -> None:
+    """Have Keras' preprocessing layers, which may switch to TensorFlow's backend in its pipelines, find ours by its name."""
+    others = dynamic.__getattr__  # type: ignore[attr-defined]
+
+    def found(self: Any, name: str) -> Any:
+        return getattr(backend, name) if self._backend == "tapejit" else others(self, name)
+
+    dynamic.__getattr__ = found  # type: ignore[attr-defined]
 
 
 def _check_version() -> None:

@@ -123,7 +123,8 @@ def _cast(x: Any, dtype: Any) -> Any:
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    return convert_to_tensor(x, dtype)
+    """`x` as a tensor of `dtype`; a sparse gradient stays one."""
+    return _cast(x, dtype) if isinstance(x, tf.IndexedSlices) else convert_to_tensor(x, dtype)
 
 
 def convert_to_numpy(x: Any) -> np.ndarray:
@@ -233,7 +234,9 @@ def associative_scan(f: Callable[..., Any], elems: Any, reverse: bool = False, a
     leaves = [tf.reverse(x, [axis]) if reverse else x for x in leaves]
     counts = {x.dims[axis] for x in leaves}
     if len(counts) != 1 or not all(isinstance(n, int) for n in counts):
-        raise ValueError(f"Array inputs to associative_scan must have the same first dimension (along axis {axis}), which is known. Found: {counts}")
+        raise ValueError(
+            f"Array inputs to associative_scan must have the same first dimension (along axis {axis}), which is known. Found: {counts}"
+        )
 
     def joined(a: list[Any], b: list[Any]) -> list[Any]:
         out = f(tree.pack_sequence_as(elems, a), tree.pack_sequence_as(elems, b))

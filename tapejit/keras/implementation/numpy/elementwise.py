@@ -7,6 +7,7 @@ from typing import Any
 import tapejit as tf
 from tapejit.keras.implementation.core import cast, convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import alike, binary, binary_floating, logical, unary, unary_floating
+from tapejit.keras.implementation.numpy.rows import by_rows
 
 __all__ = [
     "abs", "absolute", "add", "ceil", "clip", "cos", "divide", "divide_no_nan", "equal", "exp", "expm1", "floor", "floor_divide",
@@ -21,6 +22,7 @@ def add(x1: Any, x2: Any) -> Any:
     return tf.logical_or(x1, x2) if getattr(x1, "dtype", None) == tf.bool else tf.add(x1, x2)
 
 
+@by_rows
 def multiply(x1: Any, x2: Any) -> Any:
     x1, x2 = alike(x1, x2)
     return tf.logical_and(x1, x2) if getattr(x1, "dtype", None) == tf.bool else tf.multiply(x1, x2)
@@ -38,17 +40,17 @@ less_equal = binary(tf.less_equal)
 power = binary(tf.pow)
 mod = binary(tf.math.floormod)
 floor_divide = binary(tf.math.floordiv)
-true_divide = binary_floating(tf.divide)
+true_divide = by_rows(binary_floating(tf.divide))
 divide = true_divide
 divide_no_nan = binary_floating(tf.math.divide_no_nan)
 logical_and = logical(tf.logical_and)
 logical_or = logical(tf.logical_or)
 
-absolute = abs = unary(lambda x: x if x.dtype == tf.bool or x.dtype.is_unsigned else tf.abs(x))
-negative = unary(tf.negative)
-sign = unary(tf.sign)
+absolute = abs = by_rows(unary(lambda x: x if x.dtype == tf.bool or x.dtype.is_unsigned else tf.abs(x)))
+negative = by_rows(unary(tf.negative))
+sign = by_rows(unary(tf.sign))
 reciprocal = unary_floating(tf.math.reciprocal)
-sqrt = unary_floating(tf.sqrt)
+sqrt = by_rows(unary_floating(tf.sqrt))
 exp = unary_floating(tf.exp)
 expm1 = unary_floating(tf.math.expm1)
 log = unary_floating(tf.math.log)
@@ -67,6 +69,7 @@ def logical_not(x: Any) -> Any:
     return tf.logical_not(cast(x, "bool"))
 
 
+@by_rows
 def square(x: Any) -> Any:
     x = convert_to_tensor(x)
     return tf.square(cast(x, "int32") if x.dtype == tf.bool else x)
