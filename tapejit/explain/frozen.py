@@ -34,6 +34,7 @@ _MOST = 64  # names that are watched per trace
 _ARRAY = 256  # bytes of an array that are compared
 _LOOKED_AT = 1000  # elements of a container that are looked at
 _SCALARS = (int, float, bool, str, bytes, complex, type(None))
+_OURS = 2  # references to a container that nobody else holds: ours, and that of the call that counts them
 _MISSING: Any = type("Missing", (), {"__repr__": lambda self: "gone"})()
 
 
@@ -187,6 +188,14 @@ def _weakly(thing: Any) -> Callable[[], Any]:
     return lambda: thing
 
 
+def _while_held(thing: Any) -> Callable[[], Any]:
+    """What gives a thing as long as somebody else holds it, a list or dict too; `_MISSING` or None after that."""
+    if not isinstance(thing, list | dict | set):
+        return _weakly(thing)
+    held = [thing]
+    return lambda: held[0] if sys.getrefcount(held[0]) > _OURS else _MISSING
+
+
 def _told(value: Any) -> str:
     text = repr(value).replace("\n", "")
     return text if len(text) <= 60 else text[:57] + "..."
@@ -236,7 +245,7 @@ class Collector:
     def result(self) -> Frozen:
         """What has been read on lines that ran, and not written."""
         cells = _cells_of(self.function)
-        leaks: dict[str, tuple[SymbolicTensor, list[Place]]] = {}
+        written: list[tuple[str, Callable[[], Any], Place]] = []
         for code in self._ran:
             self.written |= read_by(code).written
         for code, globals_, roots in self._frames.values():
@@ -246,12 +255,16 @@ class Collector:
                     self._follow(code, chain, globals_, roots, cells)
             for chain in read_by(code).stores:
                 if chain.offset in ran or chain.offset - 2 in ran:
-                    leaked = _leaked(_object(chain, globals_, roots, cells))
-                    if leaked is not None:
-                        leaks.setdefault(chain.name, (leaked, []))[1].append(place_of(code, chain.offset))
-        self._frames.clear()
-        for name, (leaked, at) in leaks.items():
-            self._tell_of_leak(name, leaked, at)
+                    written.append((chain.name, _while_held(_object(chain, globals_, roots, cells)), place_of(code, chain.offset)))
+            del roots
+        self._frames.clear()  # what nothing else holds was made while tracing and has gone with the function's locals
+        leaks: dict[str, tuple[SymbolicTensor, list[Place]]] = {}
+        for name, thing, at in written:
+            leaked = _leaked(thing())
+            if leaked is not None:
+                leaks.setdefault(name, (leaked, []))[1].append(at)
+        for name, (leaked, places_) in leaks.items():
+            self._tell_of_leak(name, leaked, places_)
         return Frozen([r for r in self.reads.values() if r.now() is not _MISSING])
 
     def _tell_of_leak(self, name: str, leaked: SymbolicTensor, at: list[Place]) -> None:

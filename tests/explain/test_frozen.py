@@ -321,6 +321,45 @@ def test_numbers_put_into_lists_are_nobody_s_business(said):
     assert said(LeakedTensorWarning) == []
 
 
+class Sum:
+    def __init__(self, start):
+        self.value = start
+
+    def add(self, x):
+        self.value = self.value + x
+
+
+def push(items, x):
+    items.append(x)  # pushed
+
+
+def test_what_goes_with_the_traced_functions_locals_is_no_leak(said):
+    @tf.function
+    def f(x):
+        sums = [Sum(x) for _ in range(2)]
+        for each in sums:
+            each.add(x)
+        kept, named = [], {"deep": []}
+        push(kept, x)
+        push(named["deep"], x)
+        return sums[0].value + kept[0] + named["deep"][0]
+
+    assert float(f(tf.constant(1.0))) == 4.0
+    assert said(LeakedTensorWarning) == []
+
+
+def test_what_is_pushed_into_a_list_from_outside_is_a_leak(said):
+    outside = []
+
+    @tf.function
+    def f(x):
+        push(outside, x)
+        return x
+
+    f(tf.constant(1.0))
+    assert [w.lineno for w in said(LeakedTensorWarning)] == [line_of("pushed", push)]
+
+
 def test_threads_that_trace_at_once_note_their_own():
     def make(k):
         slope = float(k)
