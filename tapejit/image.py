@@ -1,4 +1,5 @@
-"""`tf.image`: resizing, and the patches of images.
+"""`tf.image`: resizing, and the patches of images; crops and flips come from `image_geometry`, colours from `image_colour`, measures from
+`image_quality`.
 
 Images are [batch, height, width, channels] or [height, width, channels]. Resizing along an axis is a product with a matrix of
 weights (sizes have to be known), so it has gradients of every order and is as fast as `matmul`; "nearest" picks.
@@ -14,6 +15,56 @@ import numpy as np
 
 from tapejit.core import dtypes, places
 from tapejit.core.errors import InvalidArgumentError
+from tapejit.image_colour import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_gamma,
+    adjust_hue,
+    adjust_saturation,
+    convert_image_dtype,
+    grayscale_to_rgb,
+    hsv_to_rgb,
+    per_image_standardization,
+    random_brightness,
+    random_contrast,
+    random_hue,
+    random_saturation,
+    rgb_to_grayscale,
+    rgb_to_hsv,
+    rgb_to_yiq,
+    rgb_to_yuv,
+    stateless_random_brightness,
+    stateless_random_contrast,
+    stateless_random_hue,
+    stateless_random_saturation,
+    yiq_to_rgb,
+    yuv_to_rgb,
+)
+from tapejit.image_geometry import (
+    central_crop,
+    crop_to_bounding_box,
+    flip_left_right,
+    flip_up_down,
+    pad_to_bounding_box,
+    padded_to,
+    random_crop,
+    random_flip_left_right,
+    random_flip_up_down,
+    resize_with_crop_or_pad,
+    rot90,
+    stateless_random_crop,
+    stateless_random_flip_left_right,
+    stateless_random_flip_up_down,
+    transpose,
+)
+from tapejit.image_quality import (
+    image_gradients,
+    psnr,
+    sobel_edges,
+    ssim,
+    ssim_multiscale,
+    total_variation,
+)
 from tapejit.ops.elementwise import cast
 from tapejit.ops.gathering import gather
 from tapejit.ops.matmul import matmul
@@ -21,7 +72,16 @@ from tapejit.ops.shapes import reshape
 from tapejit.ops.windows import patches
 from tapejit.tensor import convert_to_tensor, dims_of
 
-__all__ = ["ResizeMethod", "extract_patches", "resize"]
+__all__ = [
+    "ResizeMethod", "adjust_brightness", "adjust_contrast", "adjust_gamma", "adjust_hue", "adjust_saturation", "central_crop",
+    "convert_image_dtype", "crop_to_bounding_box", "extract_patches", "flip_left_right", "flip_up_down", "grayscale_to_rgb",
+    "hsv_to_rgb", "image_gradients", "pad_to_bounding_box", "per_image_standardization", "psnr", "random_brightness",
+    "random_contrast", "random_crop", "random_flip_left_right", "random_flip_up_down", "random_hue", "random_saturation",
+    "resize", "resize_with_crop_or_pad", "resize_with_pad", "rgb_to_grayscale", "rgb_to_hsv", "rgb_to_yiq", "rgb_to_yuv", "rot90",
+    "sobel_edges", "ssim", "ssim_multiscale", "stateless_random_brightness", "stateless_random_contrast", "stateless_random_crop",
+    "stateless_random_flip_left_right", "stateless_random_flip_up_down", "stateless_random_hue", "stateless_random_saturation",
+    "total_variation", "transpose", "yiq_to_rgb", "yuv_to_rgb",
+]  # fmt: skip
 
 
 class ResizeMethod:
@@ -152,6 +212,11 @@ def resize(
         if out.dtype is not dtypes.float32:
             out = cast(out, dtype=dtypes.float32)
     return reshape(out, shape=out.dims[1:]) if single else out
+
+
+def resize_with_pad(image: Any, target_height: Any, target_width: Any, method: str = ResizeMethod.BILINEAR, antialias: bool = False) -> Any:
+    """The image made as large as fits into the given size with its proportions kept, with zeros around it."""
+    return padded_to(image, target_height, target_width, lambda x, size: resize(x, size, method, antialias=antialias))
 
 
 def _nearest(source: int, to: int) -> np.ndarray:
