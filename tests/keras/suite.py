@@ -1,0 +1,261 @@
+"""Runs Keras' own tests on tapejit, and says which share of those that its other backends pass we pass.
+
+    python -m tests.keras.suite                      all groups, from the root of the repository; hours on two cores
+    python -m tests.keras.suite ops layers/core      groups, folders or files of keras/src
+    python -m tests.keras.suite --sample 12          one test in 12 of everything: a quarter of an hour on two cores
+    python -m tests.keras.suite --keep DIR           how each test came out stays in DIR, and a run goes on where the last one there ended
+    python -m tests.keras.suite --ids FILE           the ids of what others pass and we do not, to a file, with the reasons
+
+Many of Keras' tests import TensorFlow to compare with, so the environment has to have it beside Keras, pytest and what tapejit needs
+(`--python` names another environment than this one). Tests that Keras skips for its NumPy backend because that cannot train are run.
+
+What the others pass is kept in tests/keras/peers. These make it anew, by running the tests or from files that pytest's --junitxml wrote:
+
+    python -m tests.keras.suite --backend jax --record [groups ...]
+    python -m tests.keras.suite --backend jax --record --junit DIR        DIR/ops.xml, DIR/layers.xml, ...
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.keras import peers
+
+ROOT = Path(__file__).parent.parent.parent
+GROUPS = [
+    "ops",
+    "layers",
+    "losses",
+    "optimizers",
+    "metrics",
+    "models",
+    "trainers",
+    "callbacks",
+    "saving",
+    "initializers",
+    "random",
+    "regularizers",
+    "activations",
+    "constraints",
+    "dtype_policies",
+    "utils",
+]
+DIED = "the process died in this test"
+HUNG = "took longer than --patience"
+
+
+@dataclass
+class Found:
+    """How tests came out, why those that did not pass did not, and how long each took."""
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def take(self, log: Path) -> str | None:
+        """Read what the plugin wrote; the test that had begun and has not ended, if there is one."""
+        begun = None
+        for line in map(json.loads, log.read_text().splitlines()):
+            begun = line["id"]
+            if "outcome" in line:
+                self.outcomes[begun], self.reasons[begun], self.seconds[begun] = line["outcome"], line["why"], line["seconds"]
+                begun = None
+        return begun
+
+
+def source_of(python: str) -> Path:
+    """The folder keras/src of an environment."""
+    found = subprocess.run(
+        [python, "-c", "from importlib.util import find_spec; print(find_spec('keras').origin)"], capture_output=True, text=True, check=True
+    )
+    return Path(found.stdout.strip()).parent / "src"
+
+
+def run(target: str, source: Path, log: Path, python: str, backend: str, sample: int, patience: float) -> Found:
+    """The tests below `source / target`. A process that dies or hangs costs the test it was in; the next one goes on after that."""
+    command = [
+        python,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.keras.judged",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(source),
+    ]
+    command += [
+        "--judged-log",
+        str(log),
+        "--judged-sample",
+        str(sample),
+        "--continue-on-collection-errors",
+        "--tb",
+        "short",
+        str(source / target),
+    ]
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    while True:
+        with log.with_suffix(".out").open("a") as out:
+            process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+            hung = _watch(process, log, patience)
+        found = Found()
+        begun = found.take(log) if log.exists() else None
+        if begun is None:
+            if process.returncode not in (0, 1, 5):  # passed, failed, nothing to run
+                tail = "\n".join(log.with_suffix(".out").read_text().splitlines()[-15:])
+                raise SystemExit(f"pytest ended with {process.returncode} before it ran {target}:\n{tail}")
+            return found
+        with log.open("a") as file:
+            file.write(json.dumps({"id": begun, "outcome": "failed", "why": HUNG if hung else DIED, "seconds": 0.0}) + "\n")
+
+
+def _watch(process: subprocess.Popen[bytes], log: Path, patience: float) -> bool:
+    """Wait for a process; end it, and say True, if its log does not grow for `patience` seconds."""
+    size, grown = -1, time.monotonic()
+    try:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+                return False
+            now = log.stat().st_size if log.exists() else -1
+            if now != size:
+                size, grown = now, time.monotonic()
+            elif time.monotonic() - grown > patience:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return True
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+
+
+def chosen(test: str, targets: Sequence[str], sample: int) -> bool:
+    """Is a test one of those asked for?"""
+    return peers.within(test, targets) and peers.in_sample(test, sample)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of the tests of a group that others pass: how many there are, and those that we do not pass."""
+
+    wanted: int
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{100 * (1 - len(self.missing) / self.wanted):.2f} %" if self.wanted else "not recorded"
+
+
+def shares(ours: dict[str, str], others: Sequence[dict[str, str]], targets: Sequence[str], sample: int) -> dict[str, Share]:
+    """For each group, and for all under the name "all"."""
+    passed = {test for found in others for test, outcome in found.items() if outcome == "passed" and chosen(test, targets, sample)}
+    missing = sorted(test for test in passed if ours.get(test) != "passed")
+    names = list(dict.fromkeys(peers.group(t) for t in targets))
+    by_group = {g: Share(sum(peers.group(t) == g for t in passed), tuple(t for t in missing if peers.group(t) == g)) for g in names}
+    return {**by_group, "all": Share(len(passed), tuple(missing))}
+
+
+def report(ours: Found, targets: Sequence[str], sample: int) -> Share:
+    """Print the table, and the ids of what others pass and we do not; the share over all."""
+    others = {b: {t: o for t, o in peers.read(b).items() if chosen(t, targets, sample)} for b in peers.BACKENDS}
+    columns = {"tapejit": ours.outcomes, **others}
+    print(f"{'passed/failed/skipped':24}" + "".join(f"{name:>18}" for name in columns) + f"{'share of theirs':>18}")
+    found = shares(ours.outcomes, list(others.values()), targets, sample)
+    for name, share in found.items():
+        row = f"{name:24}"
+        for outcomes in columns.values():
+            counts = Counter(o for t, o in outcomes.items() if name in ("all", peers.group(t)))
+            row += f"{'/'.join(str(counts[o]) for o in peers.OUTCOMES) if counts else '-':>18}"
+        print(row + f"{share!s:>18}")
+    return found["all"]
+
+
+def lines(missing: Sequence[str], ours: Found) -> list[str]:
+    """The ids of tests that we do not pass, each with the reason."""
+    return [
+        f"{test}  # {ours.outcomes.get(test, 'not run')}: {ours.reasons.get(test, 'its file could not be imported')}" for test in missing
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 1 if the share is below `--at-least`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.keras.suite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("targets", nargs="*", metavar="group", help=f"of {', '.join(GROUPS)}; or any folder or file of keras/src")
+    parser.add_argument("--backend", default="tapejit", help="tapejit, jax or numpy")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter of the environment to run the tests in")
+    parser.add_argument("--sample", type=int, default=1, metavar="N", help="one test in N, the same each time")
+    parser.add_argument("--jobs", type=int, default=1, help="groups at a time")
+    parser.add_argument("--patience", type=float, default=300.0, help="seconds that a test may take")
+    parser.add_argument("--keep", type=Path, help="folder for what came out")
+    parser.add_argument("--ids", type=Path, help="file for the ids of what others pass and we do not")
+    parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT", help="exit with 1 if we pass less of what others pass")
+    parser.add_argument("--record", action="store_true", help="keep what came out as what --backend passes")
+    parser.add_argument("--junit", type=Path, metavar="DIR", help="with --record: read DIR/GROUP.xml instead of running the tests")
+    options = parser.parse_args(argv)
+    if options.record and options.backend not in peers.BACKENDS:
+        parser.error(
+            f"--record keeps what other backends pass, so --backend should be one of {', '.join(peers.BACKENDS)}, not {options.backend}"
+        )
+    if options.record and options.sample > 1:
+        parser.error("--record keeps whole groups, so it goes without --sample")
+    targets = [t.strip("/") for t in options.targets] or list(GROUPS)
+    source = source_of(options.python)
+
+    if options.junit:
+        found = {}
+        for path in sorted(options.junit.glob("*.xml")):
+            if path.stem in targets or not options.targets:
+                found |= peers.from_junit(path, source)
+        peers.record(options.backend, found, sorted({peers.group(test) for test in found}))
+        print(f"{options.backend}: {Counter(found.values())} in {', '.join(sorted({peers.group(test) for test in found}))}")
+        return 0
+
+    with contextlib.ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def one(target: str) -> Found:
+            log = folder / f"{options.backend}.{target.replace('/', '.')}.jsonl"
+            found = run(target, source, log.resolve(), options.python, options.backend, options.sample, options.patience)
+            print(f"{target}: {dict(Counter(found.outcomes.values()))}", file=sys.stderr, flush=True)
+            return found
+
+        together = Found()
+        with ThreadPoolExecutor(options.jobs) as pool:
+            for part in pool.map(one, targets):
+                together.outcomes |= part.outcomes
+                together.reasons |= part.reasons
+                together.seconds |= part.seconds
+    if options.backend != "tapejit":
+        if options.record:
+            peers.record(options.backend, together.outcomes, targets)
+        print(Counter(together.outcomes.values()))
+        return 0
+    share = report(together, targets, options.sample)
+    ids = lines(share.missing, together)
+    print("\n".join(ids))
+    if options.ids:
+        options.ids.write_text("".join(line + "\n" for line in ids))
+    return int(bool(share.wanted) and 100 * (1 - len(share.missing) / share.wanted) < options.at_least)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

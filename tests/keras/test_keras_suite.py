@@ -1,0 +1,118 @@
+"""The command that runs Keras' own tests: what it keeps, reads and counts; and, as a sweep, its sample."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.keras import peers, suite
+
+JUNIT = """<testsuites><testsuite>
+<testcase classname="dense_test.DenseTest" name="test_a" file="somewhere/dense_test.py"/>
+<testcase classname="core.deep_test.DeepTest" name="test_b_('int8', 'bool')"><failure message="m">t</failure></testcase>
+<testcase classname="dense_test" name="test_c"><skipped message="m"/></testcase>
+<testcase classname="" name="core.broken_test"><error message="collection failure"/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_ids_are_found_in_junit_files(tmp_path):
+    (tmp_path / "src/layers/core").mkdir(parents=True)
+    (tmp_path / "layers.xml").write_text(JUNIT)
+    assert peers.from_junit(tmp_path / "layers.xml", tmp_path / "src") == {
+        "layers/dense_test.py::DenseTest::test_a": "passed",
+        "layers/core/deep_test.py::DeepTest::test_b_('int8', 'bool')": "failed",
+        "layers/dense_test.py::test_c": "skipped",
+        "layers/core/broken_test.py": "failed",
+    }
+
+
+def test_what_is_recorded_is_read_and_replaces_what_was_asked_for_alone(tmp_path):
+    assert peers.read("jax", tmp_path) == {}
+    peers.record(
+        "jax",
+        {"ops/a_test.py::A::x": "passed", "ops/b_test.py::B::y": "failed", "layers/c_test.py::z": "skipped"},
+        ["ops", "layers"],
+        tmp_path,
+    )
+    peers.record("jax", {"ops/b_test.py::B::y y": "passed"}, ["ops/b_test.py"], tmp_path)
+    assert peers.read("jax", tmp_path) == {
+        "ops/a_test.py::A::x": "passed",
+        "ops/b_test.py::B::y y": "passed",
+        "layers/c_test.py::z": "skipped",
+    }
+
+
+@pytest.mark.parametrize("backend", [b for b in peers.BACKENDS if peers.path_of(b).exists()])
+def test_the_kept_lists_are_whole(backend):
+    found = peers.read(backend)
+    assert set(found.values()) <= set(peers.OUTCOMES)
+    assert all(".py" in test for test in found)
+    assert list(found) == sorted(found)
+
+
+def test_a_share_counts_what_others_pass():
+    jax = {"ops/a_test.py::x": "passed", "ops/a_test.py::y": "failed", "ops/a_test.py::z": "passed", "layers/b_test.py::u": "passed"}
+    numpy = {"ops/a_test.py::y": "passed", "layers/b_test.py::u": "skipped"}
+    ours = {"ops/a_test.py::x": "passed", "ops/a_test.py::y": "failed", "layers/b_test.py::u": "passed", "ops/a_test.py::more": "passed"}
+    found = suite.shares(ours, [jax, numpy], ["ops", "layers"], 1)
+    assert found["ops"] == suite.Share(3, ("ops/a_test.py::y", "ops/a_test.py::z"))
+    assert found["layers"] == suite.Share(1, ())
+    assert found["all"].wanted == 4
+    assert suite.shares(ours, [jax, numpy], ["ops/a_test.py"], 1)["all"].wanted == 3
+    assert suite.shares(ours, [jax, numpy], ["random"], 1)["all"] == suite.Share(0, ())
+
+
+def test_samples_are_disjoint_from_nothing_and_much_smaller():
+    ids = [f"ops/a_test.py::A::test_{k}" for k in range(4000)]
+    drawn = [i for i in ids if peers.in_sample(i, 8)]
+    assert 350 < len(drawn) < 650
+    assert all(peers.in_sample(i, 1) for i in ids)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A folder like keras/src with a test that passes, one that fails, one that is skipped, one that ends its process, and one after it."""
+    (tmp_path / "src/ops").mkdir(parents=True)
+    (tmp_path / "src/ops/some_test.py").write_text(
+        "import os\nimport pytest\nfrom conftest import skip_if_backend\n"
+        "def test_a(): pass\n"
+        "def test_b(): assert 1 == 2\n"
+        "@skip_if_backend('tapejit', 'no reason')\ndef test_c(): pass\n"
+        "def test_d(): os._exit(7)\n"
+        "@pytest.mark.requires_trainable_backend\ndef test_e(): pass\n"
+        "@pytest.mark.multi_device\ndef test_f(): pass\n"
+    )
+    (tmp_path / "src/ops/broken_test.py").write_text("import no_such_module\n")
+    return tmp_path
+
+
+def test_a_run_goes_on_after_a_test_that_ends_the_process(small):
+    found = suite.run("ops", small / "src", small / "log.jsonl", sys.executable, "tapejit", 1, 300.0)
+    assert found.outcomes == {
+        "ops/broken_test.py": "failed",
+        "ops/some_test.py::test_a": "passed",
+        "ops/some_test.py::test_b": "failed",
+        "ops/some_test.py::test_c": "skipped",
+        "ops/some_test.py::test_d": "failed",
+        "ops/some_test.py::test_e": "passed",
+        "ops/some_test.py::test_f": "skipped",
+    }
+    assert found.reasons["ops/some_test.py::test_d"] == suite.DIED
+    assert "assert 1 == 2" in found.reasons["ops/some_test.py::test_b"]
+    assert "no_such_module" in found.reasons["ops/broken_test.py"]
+    assert found.reasons["ops/some_test.py::test_c"].endswith("no reason")
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(find_spec("tensorflow") is None, reason="Keras' tests compare with TensorFlow: pip install tensorflow-cpu")
+def test_we_pass_what_others_pass():
+    """One test in twelve: a quarter of an hour on two cores."""
+    root = Path(suite.__file__).parent.parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.keras.suite", "--sample", "12", "--at-least", "98"], cwd=root, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
