@@ -27,7 +27,8 @@ from tapejit.indexed_slices import IndexedSlices
 from tapejit.tensor_array import TensorArray
 
 # recording, differentiating, compiling
-from tapejit.tape import GradientTape, UnconnectedGradients
+from tapejit.tape import GradientTape
+from tapejit.targets import UnconnectedGradients
 from tapejit.gradients import *
 from tapejit.graph_gradients import *
 from tapejit.from_text import from_text as _from_text

@@ -12,12 +12,14 @@ from typing import Any
 
 from tapejit import nest
 from tapejit.core import places
+from tapejit.indexed_slices import dense
 from tapejit.ir.op import Listener, Op, thread
 from tapejit.ops.elementwise import zeros_like
 from tapejit.ops.operand import Tensor
 from tapejit.record.source import name_at
 from tapejit.record.sweep import Record, sweep
-from tapejit.tape import UnconnectedGradients, seated, zeros_asked
+from tapejit.tape import seated
+from tapejit.targets import UnconnectedGradients, zeros_asked
 from tapejit.tensor import convert_to_tensor
 from tapejit.traced_tape import TracedTape
 from tapejit.variable import Variable, variable_behind
@@ -61,14 +63,10 @@ def _tangents(op: Op, inputs: tuple[Any, ...], attrs: dict[str, Any], outputs: t
         pulled = [p() if callable(p) and t is not None else p for p, t in zip(parts, given, strict=True)]
     finally:
         thread.tapes = before
-    pairs = [(_dense(p), t) for p, t in zip(pulled, given, strict=True) if p is not None and t is not None]
+    pairs = [(dense(p), t) for p, t in zip(pulled, given, strict=True) if p is not None and t is not None]
     live = [u for u in seeds if u is not None]
     pushed = iter(sweep(transpose.records, [p for p, _ in pairs], [t for _, t in pairs], live, within=True))
     return tuple(None if u is None else next(pushed) for u in seeds)
-
-
-def _dense(x: Any) -> Any:
-    return x.to_tensor() if hasattr(x, "to_tensor") else x
 
 
 class ForwardAccumulator(Listener):

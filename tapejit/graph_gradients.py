@@ -11,7 +11,7 @@ from tapejit.jacobians import one_hots
 from tapejit.ops.elementwise import zeros_like
 from tapejit.ops.operand import Tensor
 from tapejit.ops.shapes import reshape
-from tapejit.tape import UnconnectedGradients, zeros_asked
+from tapejit.targets import UnconnectedGradients, zeros_asked
 from tapejit.tensor import convert_to_tensor
 from tapejit.traced_tape import looking_back
 from tapejit.variable import Variable, variable_behind

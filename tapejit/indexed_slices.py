@@ -115,3 +115,8 @@ class IndexedSlices:
 
     def __repr__(self) -> str:
         return f"IndexedSlices(indices={self._indices!r}, values={self._values!r}, dense_shape={None if self._dense is None else list(self._dense)})"
+
+
+def dense(x: Any) -> Any:
+    """`x`, as a tensor where it is `IndexedSlices`."""
+    return x.to_tensor() if isinstance(x, IndexedSlices) else x

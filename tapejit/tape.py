@@ -11,10 +11,7 @@ import logging
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
 from typing import Any
-
-import optree
 
 from tapejit.core import places
 from tapejit.core.places import Place
@@ -24,28 +21,19 @@ from tapejit.explain.diary import ASSIGNMENT, NUMPY_VALUE, Diary, Kept
 from tapejit.explain.gradients import RELEASED, Explanation, Source, explain, resolved
 from tapejit.function import Function
 from tapejit.indexed_slices import IndexedSlices
-from tapejit.ir import structure
 from tapejit.ir.op import Listener, Op, thread
 from tapejit.jacobians import rows_of
 from tapejit.ops.elementwise import full, ones_like, zeros_like
 from tapejit.ops.shapes import reshape, transpose
-from tapejit.record.recorder import SymbolicTensor
 from tapejit.record.source import assigned_at, name_at
 from tapejit.record.sweep import Record, sweep
 from tapejit.recorded import DECISION, function_of, names_of, names_on
-from tapejit.tensor import EagerTensor, Tensor, convert_to_tensor
+from tapejit.targets import UnconnectedGradients, flatten, leaves_checked, seeds_for, shown, single, unflatten, zeros_asked
+from tapejit.tensor import EagerTensor, Tensor
 from tapejit.traced_tape import TracedTape
-from tapejit.variable import Variable, variable_behind
+from tapejit.variable import Variable
 
 _log = logging.getLogger("tapejit")
-_UNROLLED = 16  # a traced jacobian of more elements is a loop
-
-
-class UnconnectedGradients(Enum):
-    """What `gradient` gives for a source that no path connects to a target: None, or zeros."""
-
-    NONE = "none"
-    ZERO = "zero"
 
 
 def seated(tape: Any) -> tuple[Any, ...]:
@@ -181,7 +169,7 @@ class GradientTape(Listener):
                 )
             )
         at = places.position()
-        for x in _flatten(tensor):
+        for x in flatten(tensor):
             self._diary.watched.setdefault(id(x), (x, at))
             if isinstance(x, Variable):
                 self._warn_unless_float(x)
@@ -250,14 +238,14 @@ class GradientTape(Listener):
         """
         zero = zeros_asked(unconnected_gradients)
         self._use("gradients")
-        targets, listed = self._checked(target, "target"), self._checked(sources, "sources")
+        targets, listed = leaves_checked(target, "target"), leaves_checked(sources, "sources")
         self._leave("gradient")
-        found = self.find(targets, self._seeds(targets, output_gradients), listed)
+        found = self.find(targets, seeds_for(targets, output_gradients), listed)
         self._keep(targets, listed, found)
         if zero:
             found = [zeros_like(_value(s)) if g is None else g for g, s in zip(found, listed, strict=True)]
         self._release()
-        return _unflatten(sources, found)
+        return unflatten(sources, found)
 
     def jacobian(
         self,
@@ -280,8 +268,8 @@ class GradientTape(Listener):
                 )
             )
         self._use("gradients")
-        (head,) = self._checked_single(target, "jacobian")
-        listed = self._checked(sources, "sources")
+        head = single(target, "jacobian")
+        listed = leaves_checked(sources, "sources")
         self._leave("jacobian")
         rows = rows_of(self, head, listed, head.dims, experimental_use_pfor)
         shapes = [(*head.dims, *s.dims) for s in listed]
@@ -289,7 +277,7 @@ class GradientTape(Listener):
         if zero:
             found = [_zeros(shape, s) if r is None else r for r, s, shape in zip(found, listed, shapes, strict=True)]
         self._release()
-        return _unflatten(sources, found)
+        return unflatten(sources, found)
 
     def batch_jacobian(
         self,
@@ -312,15 +300,13 @@ class GradientTape(Listener):
                 )
             )
         self._use("gradients")
-        (head,), (s,) = self._checked_single(target, "batch_jacobian"), self._checked_single(source, "batch_jacobian")
+        head, s = single(target, "batch_jacobian"), single(source, "batch_jacobian")
         for x in (head, s):
             if len(x.dims) < 2:
-                raise ValueError(places.with_place(f"Shape {_shown(x.dims)} must have rank at least 2"))
+                raise ValueError(places.with_place(f"Shape {shown(x.dims)} must have rank at least 2"))
         if isinstance(head.dims[0], int) and isinstance(s.dims[0], int) and head.dims[0] != s.dims[0]:
             raise ValueError(
-                places.with_place(
-                    f"Need first dimension of target shape ({_shown(head.dims)}) and source shape ({_shown(s.dims)}) to match."
-                )
+                places.with_place(f"Need first dimension of target shape ({shown(head.dims)}) and source shape ({shown(s.dims)}) to match.")
             )
         self._leave("batch_jacobian")
         inner, shape = head.dims[1:], (*head.dims, *s.dims[1:])
@@ -341,12 +327,12 @@ class GradientTape(Listener):
         """
         frame = places.user_frame()
         named = {} if frame is None else {id(v): n for n, v in frame.f_locals.items() if isinstance(v, Tensor | Variable)}
-        targets, sources = self._checked(target, "target"), self._checked(source, "sources")
+        targets, sources = leaves_checked(target, "target"), leaves_checked(source, "sources")
         name = named.get(id(target), "the target")
         made = None if frame is None or name not in frame.f_locals else assigned_at(frame.f_code, name)
         if thread.recorder is not None and self._traced is not None:
-            return _unflatten(source, [self._traced.explain(thread.recorder, targets, s, name, _called(s, named)) for s in sources])
-        return _unflatten(source, [self._explained(targets, s, name, _called(s, named), made) for s in sources])
+            return unflatten(source, [self._traced.explain(thread.recorder, targets, s, name, _called(s, named)) for s in sources])
+        return unflatten(source, [self._explained(targets, s, name, _called(s, named), made) for s in sources])
 
     def _explained(self, targets: list[Any], source: Any, target_name: str, name: str, made: Place | None) -> Explanation:
         heads = [_value(t) for t in targets]
@@ -419,12 +405,12 @@ class GradientTape(Listener):
             raise ValueError(
                 places.with_place("the record of this tape is gone with its gradient; call to_function before, or write persistent=True")
             )
-        self._checked(target, "target"), self._checked(sources, "sources")
+        leaves_checked(target, "target"), leaves_checked(sources, "sources")
         noted = self._diary.among(self._records)
         lines = [Record(n.op, tuple(n.inputs), n.attrs, n.outputs, n.at) for n in noted if n.op not in (NUMPY_VALUE, ASSIGNMENT)]
         made = {id(o) for r in self._records for o in r.outputs}
         watched = [x for k, x in self._active.items() if k not in made and k not in self._values]
-        listed = watched if inputs is None else self._checked(inputs, "inputs")
+        listed = watched if inputs is None else leaves_checked(inputs, "inputs")
         names = names_of([*listed, self], places.user_frame(2)) | names_on(self._records)
         again = GradientTape(watch_accessed_variables=False)
         again._name = names.get(id(self), "tape")
@@ -454,59 +440,6 @@ class GradientTape(Listener):
         if not self._persistent:
             self._records, self._active, self._reads, self._values = [], {}, {}, {}
             self._diary = Diary()
-
-    def _checked(self, structure_: Any, what: str) -> list[Any]:
-        if structure_ is None and what == "target":
-            raise TypeError(
-                places.with_place(
-                    "Argument `target` should be a list or nested structure of Tensors, Variables or CompositeTensors to be differentiated, but received None."
-                )
-            )
-        # the sum over a sparse target is that over its values, which the tape has seen
-        out = [(x.values if what == "target" else x.to_tensor()) if hasattr(x, "to_tensor") else x for x in _flatten(structure_)]
-        for x in out:
-            if not isinstance(x, Tensor | Variable):
-                raise TypeError(
-                    places.with_place(
-                        f"tape.gradient: every element of `{what}` must be a tf.Tensor or tf.Variable, got {x!r} of type {type(x).__name__}"
-                    )
-                )
-            if isinstance(x, SymbolicTensor) and thread.recorder is None:
-                x.carry_out(structure.gradient, (), {})
-        return out
-
-    def _checked_single(self, x: Any, method: str) -> list[Any]:
-        x = variable_behind(x)
-        if not isinstance(x, Tensor | Variable):
-            raise TypeError(places.with_place(f"tape.{method} takes one tf.Tensor or tf.Variable, got {x!r} of type {type(x).__name__}"))
-        return self._checked(x, "target")
-
-    def _seeds(self, targets: list[Any], output_gradients: Any) -> list[Any]:
-        if output_gradients is None:
-            return [None] * len(targets)
-        given = _flatten(output_gradients) if len(targets) != 1 or isinstance(output_gradients, list | tuple | dict) else [output_gradients]
-        if len(targets) == 1 and len(given) != 1 and not any(isinstance(g, Tensor | Variable) for g in given):
-            given = [output_gradients]  # the elements of one gradient as a list of numbers
-        if len(given) != len(targets):
-            raise ValueError(
-                places.with_place(f"tape.gradient: {len(targets)} targets need {len(targets)} output_gradients, got {len(given)}")
-            )
-        seeds = []
-        for k, (t, g) in enumerate(zip(targets, given, strict=True)):
-            g = None if g is None else convert_to_tensor(g) if hasattr(g, "dims") else convert_to_tensor(g, t.dtype)
-            if g is not None:
-                if g.dtype is not t.dtype:
-                    raise ValueError(
-                        places.with_place(f"tape.gradient: output gradient {k} has dtype {g.dtype.name}, its target {t.dtype.name}")
-                    )
-                if len(g.dims) != len(t.dims) or any(
-                    isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(g.dims, t.dims, strict=True)
-                ):
-                    raise ValueError(
-                        places.with_place(f"tape.gradient: output gradient {k} has shape {_shown(g.dims)}, its target {_shown(t.dims)}")
-                    )
-            seeds.append(g)
-        return seeds
 
     def find(self, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
         """Gradients with respect to a list of sources; None where unconnected."""
@@ -576,23 +509,8 @@ def _value(x: Any) -> Any:
     return x._value if isinstance(x, Variable) else x
 
 
-def _dense(g: Any) -> Any:
-    return g.to_tensor() if hasattr(g, "to_tensor") else g
-
-
 def _zeros(shape: tuple[Dim, ...], like: Any) -> Any:
     return full(shape=shape, value=0, dtype=like.dtype)
-
-
-def zeros_asked(unconnected_gradients: Any) -> bool:
-    try:
-        return UnconnectedGradients(unconnected_gradients) is UnconnectedGradients.ZERO
-    except ValueError:
-        raise ValueError(places.with_place(f"Unknown value for unconnected_gradients: {unconnected_gradients!r}")) from None
-
-
-def _shown(dims: tuple[Dim, ...]) -> str:
-    return f"({', '.join(map(str, dims))}{',' if len(dims) == 1 else ''})"
 
 
 _tapes: weakref.WeakSet[GradientTape] = weakref.WeakSet()
@@ -605,16 +523,3 @@ def _warn_once(message: str) -> None:
     if message not in _warned:
         _warned.add(message)
         _log.warning(message)
-
-
-def _flatten(structure_: Any) -> list[Any]:
-    """The leaves of nested lists, tuples and dicts (keys in order), with None kept as a leaf; variables for what stands for them."""
-    if isinstance(structure_, Tensor | Variable):
-        return [structure_]
-    return [variable_behind(x) for x in optree.tree_leaves(structure_, none_is_leaf=True)]
-
-
-def _unflatten(like: Any, leaves: list[Any]) -> Any:
-    if isinstance(like, Tensor | Variable):
-        return leaves[0]
-    return optree.tree_unflatten(optree.tree_structure(like, none_is_leaf=True), leaves)

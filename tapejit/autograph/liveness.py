@@ -15,8 +15,6 @@ from tapejit.autograph.jumps import NESTED
 Names = set[str]
 Path = tuple[str, tuple[tuple[str, Any], ...]]  # a variable, and how to get from it: ("self", (("attr", "x"), ("key", 0)))
 
-_COMPREHENSION = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-
 
 def loads(node: ast.AST | None) -> Names:
     """The names read anywhere within a node, functions in it included."""
