@@ -43,7 +43,7 @@ _GENERATES = 0x20 | 0x80 | 0x100 | 0x200  # flags of generators and coroutines
 _CALLERS = {  # functions that call what they are given while a function is traced
     *(f"builtins.{n}" for n in ("map", "filter")), "_functools.reduce", "tapejit.nest.map_structure",
     *(f"tapejit.control.{n}" for n in ("cond", "case", "switch_case", "while_loop")),
-    *(f"tapejit.functional.{n}" for n in ("map_fn", "scan", "foldl", "foldr")), "tapejit.vectorized.vectorized_map",
+    *(f"tapejit.functional.{n}" for n in ("map_fn", "scan", "foldl", "foldr")), "tapejit.functional.vectorized_map",
     *(f"tapejit.gradients.{n}" for n in ("custom_gradient", "recompute_grad")),
 }  # fmt: skip
 

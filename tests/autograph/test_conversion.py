@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tapejit as tf
-from tapejit.autograph import converted
+from tapejit.autograph import convert, converted
 
 
 def run(f, *arguments, **options):
@@ -507,6 +507,23 @@ def test_maximum_iterations():
         return i
 
     assert [int(f(tf.constant(n))) for n in (3, 50)] == [3, 5]
+
+
+def doubled_or_negated(row):
+    if tf.reduce_sum(row) > 3.0:
+        row = row * 2.0
+    else:
+        row = -row
+    return row
+
+
+def test_functions_given_to_tensorflows_are_converted():
+    x = tf.constant([[1.0, 1.0], [2.0, 3.0]])
+    for each in (tf.map_fn, tf.vectorized_map):
+        np.testing.assert_array_equal(run(lambda x, each=each: each(doubled_or_negated, x), x), [[-1, -1], [4, 6]])
+    for name in (n for n in convert._CALLERS if n.startswith("tapejit")):
+        module, _, function = name.rpartition(".")
+        assert getattr(sys.modules[module], function).__module__ == module
 
 
 def test_comprehensions_over_what_is_known_only_at_run_time():
