@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import optree
 
-from tapejit import control
+from tapejit import branching
 from tapejit.autograph.values import UNDEFINED, State, symbolic
 from tapejit.carried import leaves_of, tensorlike
 from tapejit.core import dtypes, places
@@ -38,7 +38,7 @@ class If:
         self.staged = symbolic(test)
         if self.staged:
             self._state = State(sys._getframe(1), later, local, paths)
-            self._branches = control.Branches(test, SIDES)
+            self._branches = branching.Branches(test, SIDES)
             self._ends: list[list[Any]] = []
         else:
             self._holds = bool(test)
@@ -86,7 +86,7 @@ class If:
 class _Join:
     """One variable after a branch: its values at the ends of both sides made one."""
 
-    def __init__(self, branches: control.Branches, name: str, x: Any, y: Any, before: Any) -> None:
+    def __init__(self, branches: branching.Branches, name: str, x: Any, y: Any, before: Any) -> None:
         self.tree: Any = None
         self.kept = x
         label = f"'{name}'"
@@ -165,13 +165,13 @@ def _chosen(value: Any, others: Sequence[Callable[[], Any]], goes_on: bool) -> A
 
 def _both(pred: Any, other: Callable[[], Any], is_and: bool) -> Any:
     """`pred and other()`, or `pred or other()`."""
-    branches = control.Branches(pred, SIDES)
+    branches = branching.Branches(pred, SIDES)
     with recording(branches.ways[0 if is_and else 1]):
-        value = control.condition(other())
+        value = branching.condition(other())
     return both(branches, value, is_and)
 
 
-def both(branches: control.Branches, value: Any, is_and: bool) -> Any:
+def both(branches: branching.Branches, value: Any, is_and: bool) -> Any:
     """The condition of `branches` and (or) `value`, recorded on its side: computed in any case where that cannot fail, else where it counts."""
     outer, way = branches.outer, branches.ways[0 if is_and else 1]
     if _harmless(way):
@@ -199,14 +199,14 @@ def not_(x: Any) -> Any:
     if not symbolic(x):
         return not x
     x = convert_to_tensor(x)
-    return e.logical_not(x if x.dtype is dtypes.bool_ else control.condition(x))
+    return e.logical_not(x if x.dtype is dtypes.bool_ else branching.condition(x))
 
 
 def if_exp(test: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     """`then() if test else otherwise()`."""
     if not symbolic(test):
         return then() if test else otherwise()
-    return control.branch(test, then, otherwise, SIDES, "the conditional expression")
+    return branching.branch(test, then, otherwise, SIDES, "the conditional expression")
 
 
 _OPERATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne}
@@ -226,7 +226,7 @@ def asserted(test: Any, message: Callable[[], Any] | None = None) -> bool:
         return bool(test)
     place = places.here(1)
     said = [message()] if message is not None else [f"assertion failed: {place.text}" if place is not None else "assertion failed"]
-    Assert(control.condition(test), said)
+    Assert(branching.condition(test), said)
     return True
 
 

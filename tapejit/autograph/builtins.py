@@ -13,8 +13,8 @@ from tapejit import math, ordering
 from tapejit.arrays import shape as shape_of
 from tapejit.autograph.sources import counted, rows_of, zipped
 from tapejit.autograph.values import symbolic
+from tapejit.branching import condition
 from tapejit.casting import cast
-from tapejit.control import condition
 from tapejit.core import dtypes, places
 from tapejit.creation import range as tensor_range
 from tapejit.ir.op import thread

@@ -16,7 +16,7 @@ from typing import Any
 
 import optree
 
-from tapejit import control
+from tapejit import branching, control, looping
 from tapejit.autograph.branches import both, clear
 from tapejit.autograph.sources import Rows, Source, rows_of
 from tapejit.autograph.values import UNDEFINED, State, symbolic
@@ -130,10 +130,10 @@ class _Loop:
                 for x in one.given:
                     one.at.append(len(leaves) if tensorlike(x) else None)
                     if tensorlike(x):
-                        axes[len(leaves)] = next((control.open_axes(x, s) for v, s in self._invariants if v is value), [])
+                        axes[len(leaves)] = next((looping.open_axes(x, s) for v, s in self._invariants if v is value), [])
                         leaves.append(x)
                         labels.append(one.label)
-        self.loop = control.Loop(leaves, labels, _HINT, rows, length, {k: a for k, a in axes.items() if a})
+        self.loop = looping.Loop(leaves, labels, _HINT, rows, length, {k: a for k, a in axes.items() if a})
 
     def _give(self, views: Sequence[Any], body: bool = False) -> None:
         """Let the frame's variables be those of a graph."""
@@ -203,7 +203,7 @@ class While(_Loop):
         self._done = 0  # iterations in Python
         self._going: Any = None  # the condition before the loop, where it is not recorded in a graph of its own
         self._testing: Recorder | None = None
-        self._lazily: control.Branches | None = None
+        self._lazily: branching.Branches | None = None
 
     def more(self) -> bool:
         """Whether to go through the `while` once more: for an iteration, or to record the body or the condition."""
@@ -240,7 +240,7 @@ class While(_Loop):
         self._depends = True
         assert self._mark is not None
         if self._mark.lasting():
-            self._going = control.condition(value)
+            self._going = branching.condition(value)
         else:
             self._mark.undo()
         return False
@@ -264,12 +264,12 @@ class While(_Loop):
         thread.recorder = self._testing
         still = clear(*raised)
         if symbolic(still):
-            self._lazily = control.Branches(still)
+            self._lazily = branching.Branches(still)
             thread.recorder = self._lazily.ways[0]
 
     def _end_test(self, value: Any) -> None:
         assert self._testing is not None
-        value = control.condition(value)
+        value = branching.condition(value)
         with recording(self._testing):
             going = both(self._lazily, value, True) if self._lazily is not None else value
             if self._limit is not None:  # the first iterations may have been Python's
@@ -432,13 +432,13 @@ def comprehension(iterable: Any, native: Callable[[Any], Any], element: Callable
         return native(iterable)
     if isinstance(rows.length, int) and not tests:
         return native(rows)
-    loop = control.Loop([], [], rows=rows.tensors, length=rows.length)
+    loop = looping.Loop([], [], rows=rows.tensors, length=rows.length)
     loop.enter(loop.running)
     with recording(loop.running):
         whole = rows.element(loop.slices("element"))
         given = whole if isinstance(whole, tuple) else (whole,)
         leaves, tree = leaves_of(element(*given))
-        kept = [control.condition(test(*given)) for test in tests]
+        kept = [branching.condition(test(*given)) for test in tests]
         loop.kept = [as_value(loop.running, x) for x in (*leaves, *kept)]
     loop.ran([])
     loop.results()
