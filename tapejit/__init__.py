@@ -19,10 +19,10 @@ from tapejit.core.dtypes import (
 from tapejit.core.dtypes import int8, int16, int32, int64, uint8, uint16, uint32, uint64
 from tapejit.core.shape import TensorShape
 from tapejit.spec import TensorSpec, TypeSpec, type_spec_from_value
-from tapejit.tensor import EagerTensor, Tensor, constant, convert_to_tensor, is_tensor
+from tapejit.tensor import EagerTensor, Tensor, constant, convert_to_tensor, is_symbolic_tensor, is_tensor
 from tapejit.variable import Variable, VariableAggregation, VariableSynchronization
 from tapejit.module import Module
-from tapejit.scope import name_scope
+from tapejit.scope import get_current_name_scope, name_scope
 from tapejit.indexed_slices import IndexedSlices
 from tapejit.tensor_array import TensorArray
 
@@ -66,7 +66,7 @@ from tapejit.clipping import clip_by_global_norm, clip_by_norm, clip_by_value
 from tapejit.creation import *
 from tapejit.devices import device
 from tapejit.initial_values import *
-from tapejit.debugging import Assert
+from tapejit.debugging import Assert, assert_equal, assert_greater, assert_less, assert_rank
 from tapejit.linalg import einsum, matmul, norm, tensordot
 from tapejit.math import (
     abs,
@@ -118,7 +118,7 @@ from tapejit.math import (
     scalar_mul,
     sigmoid,
 )
-from tapejit.math import sign, sin, sinh, sqrt, square, subtract, tan, tanh, truediv, truncatediv, truncatemod
+from tapejit.math import sign, sin, sinh, sqrt, square, subtract, tan, tanh, truediv, truediv as realdiv, truncatediv, truncatemod
 from tapejit.ordering import argsort, histogram_fixed_width, histogram_fixed_width_bins, searchsorted, sort
 from tapejit.output import print
 from tapejit.selection import *

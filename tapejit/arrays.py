@@ -29,7 +29,7 @@ from tapejit.tensor import Tensor, convert_to_tensor, dims_of
 
 __all__ = [
     "batch_to_space", "broadcast_dynamic_shape", "broadcast_static_shape", "broadcast_to", "concat", "depth_to_space", "ensure_shape",
-    "expand_dims", "identity", "identity_n", "pad", "rank", "repeat", "reshape", "reverse", "reverse_sequence", "roll", "shape", "shape_n",
+    "expand_dims", "identity", "identity_n", "pad", "parallel_stack", "rank", "repeat", "reshape", "reverse", "reverse_sequence", "roll", "shape", "shape_n",
     "size", "space_to_batch", "space_to_batch_nd", "space_to_depth", "split", "squeeze", "stack", "tile", "transpose", "unstack",
 ]  # fmt: skip
 
@@ -216,6 +216,11 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Any:
                 places.with_place(f"Shapes of all inputs must match: values[0].shape = {list(first)} != values[{k}].shape = {list(t.dims)}")
             )
     return joining.stack(*tensors, axis=axis_of(axis, len(first) + 1, "stack"))
+
+
+def parallel_stack(values: Any, name: str = "parallel_stack") -> Any:
+    """`stack` along a new first axis."""
+    return stack(values, name=name)
 
 
 def unstack(value: Any, num: int | None = None, axis: Any = 0, name: str = "unstack") -> list[Any]:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from tapejit.core import places
 from tapejit.ir.op import thread
 from tapejit.record.recorder import recording
-from tapejit.tensor import EagerTensor
+from tapejit.tensor import EagerTensor, convert_to_tensor
 from tapejit.variable import paused_tapes
 
 __all__ = [
-    "control_dependencies", "executing_eagerly", "get_logger", "get_static_value", "group", "init_scope", "inside_function", "no_op",
+    "control_dependencies", "executing_eagerly", "get_logger", "get_static_value", "group", "init_scope", "inside_function", "no_op", "tuple",
 ]  # fmt: skip
 
 
@@ -44,6 +45,14 @@ def control_dependencies(control_inputs: Any) -> Iterator[None]:
 
 def group(*inputs: Any, **kwargs: Any) -> None:
     """Nothing that can be computed: `inputs` have their effects in the order of the program, whether grouped or not (`tf.group`)."""
+
+
+def tuple(tensors: Any, control_inputs: Any = None, name: str | None = None) -> list[Any]:
+    """The tensors, all computed before any is used: here they are in program order anyway. None stays. ValueError for none at all."""
+    given = [None if t is None else convert_to_tensor(t) for t in tensors]
+    if all(t is None for t in given):
+        raise ValueError(places.with_place(f"Must have at least one Tensor. Received: {tensors}"))
+    return given
 
 
 def no_op(name: str | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-__all__ = ["name_scope"]
+__all__ = ["get_current_name_scope", "name_scope"]
 
 
 class _Thread(threading.local):
@@ -17,6 +17,11 @@ _thread = _Thread()
 def scoped(name: str) -> str:
     """`name` with the scopes around it."""
     return _thread.prefix + name
+
+
+def get_current_name_scope() -> str:
+    """The scopes around, joined by "/", without one at the end; "" outside all."""
+    return _thread.prefix.removesuffix("/")
 
 
 class name_scope:

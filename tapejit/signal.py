@@ -17,14 +17,16 @@ from tapejit.core.sizes import Dim
 from tapejit.ops import elementwise as _e
 from tapejit.ops import fourier as _f
 from tapejit.ops.creation import iota
+from tapejit.ops.matmul import matmul as _matmul
+from tapejit.ops.reductions import sum_
 from tapejit.ops.shapes import reshape as _reshape
 from tapejit.ops.slicing import axis_slice, embed, roll
 from tapejit.ops.windows import fold, patches
 from tapejit.tensor import convert_to_tensor, dims_of
 
 __all__ = [
-    "fft", "fft2d", "fft3d", "fftshift", "frame", "hamming_window", "hann_window", "ifft", "ifft2d", "ifft3d", "ifftshift", "inverse_stft",
-    "irfft", "irfft2d", "irfft3d", "overlap_and_add", "rfft", "rfft2d", "rfft3d", "stft",
+    "dct", "fft", "fft2d", "fft3d", "fftshift", "frame", "hamming_window", "hann_window", "idct", "ifft", "ifft2d", "ifft3d", "ifftshift", "inverse_stft", "inverse_stft_window_fn",
+    "irfft", "irfft2d", "irfft3d", "kaiser_window", "linear_to_mel_weight_matrix", "mfccs_from_log_mel_spectrograms", "overlap_and_add", "rfft", "rfft2d", "rfft3d", "stft", "vorbis_window",
 ]  # fmt: skip
 
 
@@ -127,12 +129,69 @@ def ifftshift(x: Any, axes: Any = None, name: str | None = None) -> Any:
     return _moved(x, axes, lambda n: -(n // 2))
 
 
+# ------------------------------------------------------------------------------------------------ cosine transforms
+def _cosines(kind: int, n: int, norm: str | None) -> np.ndarray:
+    """[n, n]: the matrix that `dct` multiplies rows by (Makhoul 1980; types and scales as in scipy.fft)."""
+    k, j = np.arange(n)[:, None], np.arange(n)[None, :]  # row: sample, column: frequency
+    if kind == 1:
+        out = 2.0 * np.cos(np.pi * k * j / (n - 1))
+        out[[0, -1]] /= 2
+    elif kind == 2:
+        out = 2.0 * np.cos(np.pi * (2 * k + 1) * j / (2 * n))
+    elif kind == 3:
+        out = 2.0 * np.cos(np.pi * k * (2 * j + 1) / (2 * n))
+        out[0] /= 2
+    else:
+        out = 2.0 * np.cos(np.pi * (2 * k + 1) * (2 * j + 1) / (4 * n))
+    if norm == "ortho":
+        out *= _math.sqrt(0.5 / n)
+        if kind == 2:
+            out[:, 0] *= _math.sqrt(0.5)
+        elif kind == 3:
+            out[0] *= _math.sqrt(2.0)
+    return out
+
+
+def _cosine_transform(x: Any, kind: int, n: int | None, axis: int, norm: str | None, what: str) -> Any:
+    if kind not in (1, 2, 3, 4):
+        raise ValueError(places.with_place(f"Types I, II, III and IV (I)DCT are supported, got type={kind}."))
+    if axis != -1:
+        raise NotImplementedError(places.with_place(f"axis must be -1. Received: {axis}"))
+    if norm not in (None, "ortho"):
+        raise ValueError(places.with_place(f"Unknown normalization. Expected None or 'ortho', got: {norm}"))
+    if kind == 1 and norm == "ortho":
+        raise ValueError(places.with_place("Normalization is not supported for the Type-I DCT."))
+    if n is not None and n < 1:
+        raise ValueError(places.with_place("n should be a positive integer or None"))
+    x = convert_to_tensor(x)
+    if n is not None:
+        x = _fitted(x, len(x.dims) - 1, int(n))
+    length = x.dims[-1]
+    if not isinstance(length, int):
+        raise NotImplementedError(places.with_place(f"{what} of an axis whose length is known only at run time"))
+    if kind == 1 and length < 2:
+        raise ValueError(places.with_place("Type-I DCT requires the dimension to be greater than one."))
+    return _matmul(x, convert_to_tensor(_cosines(kind, length, norm).astype(x.dtype.np)))
+
+
+def dct(input: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str | None = None, name: str | None = None) -> Any:
+    """The discrete cosine transform of `type` 1 to 4 over the last axis, cut off or filled up with zeros to `n`; `norm` is None or "ortho".
+
+    A product with a matrix of cosines.
+    """
+    return _cosine_transform(input, type, n, axis, norm, "dct")
+
+
+def idct(input: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str | None = None, name: str | None = None) -> Any:
+    """The inverse of `dct` of the same `type`; with `norm=None` up to a factor 2n, or 2(n - 1) for type 1, as in TensorFlow."""
+    if n is not None:
+        raise NotImplementedError(places.with_place("n of idct; cut the input off, or fill it up, before"))
+    return _cosine_transform(input, {2: 3, 3: 2}.get(type, type), n, axis, norm, "idct")
+
+
 # ------------------------------------------------------------------------------------------------ windows and frames
 def _cosine_window(window_length: Any, periodic: bool, dtype: Any, a: float, b: float) -> Any:
-    (n,) = dims_of([window_length])
-    wanted = dtypes.as_dtype(dtype)
-    if not isinstance(n, int):
-        raise NotImplementedError(places.with_place("a window whose length is known only at run time"))
+    n, wanted = _length(window_length), dtypes.as_dtype(dtype)
     if n == 1:
         return _e.full(shape=(1,), value=1, dtype=wanted)
     steps = n if periodic and n % 2 == 0 else n - 1
@@ -148,6 +207,25 @@ def hann_window(window_length: Any, periodic: bool = True, dtype: Any = dtypes.f
 def hamming_window(window_length: Any, periodic: bool = True, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
     """0.54 - 0.46 cos(2 pi k / n), n the length, or one less where that is odd or the window not `periodic`."""
     return _cosine_window(window_length, periodic, dtype, 0.54, 0.46)
+
+
+def _length(window_length: Any) -> int:
+    (n,) = dims_of([window_length])
+    if not isinstance(n, int):
+        raise NotImplementedError(places.with_place("a window whose length is known only at run time"))
+    return n
+
+
+def kaiser_window(window_length: Any, beta: float = 12.0, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
+    """I0(beta sqrt(1 - x^2)) / I0(beta), x from -1 to 1 along the window."""
+    return convert_to_tensor(np.kaiser(_length(window_length), float(beta)).astype(dtypes.as_dtype(dtype).np))
+
+
+def vorbis_window(window_length: Any, dtype: Any = dtypes.float32, name: str | None = None) -> Any:
+    """sin(pi/2 sin(pi (k + 1/2) / n)^2)."""
+    n = _length(window_length)
+    line = np.sin(np.pi / 2 * np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2)
+    return convert_to_tensor(line.astype(dtypes.as_dtype(dtype).np))
 
 
 def frame(
@@ -213,3 +291,54 @@ def inverse_stft(
     if window_fn is not None:
         frames = frames * window_fn(frame_length, dtype=frames.dtype)
     return overlap_and_add(frames, frame_step)
+
+
+def inverse_stft_window_fn(frame_step: int, forward_window_fn: Any = hann_window, name: str | None = None) -> Callable[..., Any]:
+    """The window function with which `inverse_stft` undoes an `stft` of this step and window (Griffin & Lim 1984)."""
+
+    def inverse(frame_length: int, dtype: Any = dtypes.float32) -> Any:
+        window = forward_window_fn(frame_length, dtype=dtype)
+        overlaps = -(-int(frame_length) // int(frame_step))
+        padded = _fitted(_e.square(window), 0, overlaps * int(frame_step))
+        total = sum_(_reshape(padded, shape=(overlaps, int(frame_step))), axis=(0,), keepdims=True)
+        every = _reshape(_e.ones_like(_reshape(padded, shape=(overlaps, int(frame_step)))) * total, shape=padded.dims)
+        return window / axis_slice(every, 0, 0, int(frame_length))
+
+    return inverse
+
+
+# ------------------------------------------------------------------------------------------------ mel scale
+def linear_to_mel_weight_matrix(
+    num_mel_bins: int = 20,
+    num_spectrogram_bins: int = 129,
+    sample_rate: Any = 8000,
+    lower_edge_hertz: Any = 125.0,
+    upper_edge_hertz: Any = 3800.0,
+    dtype: Any = dtypes.float32,
+    name: str | None = None,
+) -> Any:
+    """[num_spectrogram_bins, num_mel_bins]: triangles evenly spaced on the mel scale of HTK, which a spectrogram is multiplied by."""
+    if not 0 <= lower_edge_hertz < upper_edge_hertz <= sample_rate / 2 or num_mel_bins < 1:
+        raise ValueError(
+            places.with_place(
+                f"wanted num_mel_bins > 0 and 0 <= lower_edge_hertz < upper_edge_hertz <= sample_rate / 2, got {num_mel_bins}, "
+                f"{lower_edge_hertz}, {upper_edge_hertz} and {sample_rate}"
+            )
+        )
+
+    def mel(hertz: Any) -> Any:
+        return 1127.0 * np.log1p(np.asarray(hertz, np.float64) / 700.0)
+
+    bins = mel(np.linspace(0.0, sample_rate / 2, int(num_spectrogram_bins))[1:])[:, None]  # the lowest, constant one has no weight
+    edges = np.linspace(mel(lower_edge_hertz), mel(upper_edge_hertz), int(num_mel_bins) + 2)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    weights = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
+    return convert_to_tensor(np.pad(weights, [[1, 0], [0, 0]]).astype(dtypes.as_dtype(dtype).np))
+
+
+def mfccs_from_log_mel_spectrograms(log_mel_spectrograms: Any, name: str | None = None) -> Any:
+    """The mel-frequency cepstral coefficients: `dct` of the last axis, divided by sqrt(2 times its length)."""
+    x = convert_to_tensor(log_mel_spectrograms)
+    if x.dims[-1] == 0:
+        raise ValueError(places.with_place("num_mel_bins must be positive. Received: 0"))
+    return dct(x) * (1.0 / _math.sqrt(2.0 * x.dims[-1]))

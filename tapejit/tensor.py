@@ -593,6 +593,11 @@ def is_tensor(x: Any) -> bool:
     return isinstance(x, Tensor) or hasattr(x, "read_tensor") or hasattr(x, "to_tensor")
 
 
+def is_symbolic_tensor(tensor: Any) -> bool:
+    """Whether `tensor` is one of a function being traced, which has no value yet."""
+    return isinstance(tensor, SymbolicTensor)
+
+
 def shape_of(shape: Any) -> tuple[Dim, ...]:
     """The shape of a tensor to be made: `dims_of`, and InvalidArgumentError for a negative size."""
     dims = dims_of(shape)

@@ -120,7 +120,8 @@ def test_colour_spaces():
     np.testing.assert_array_equal(tf.image.rgb_to_hsv([[[0.5, 0.5, 0.5], [0.0, 0.0, 0.0]]]), [[[0, 0, 0.5], [0, 0, 0]]])
     for there, back in ((tf.image.rgb_to_yiq, tf.image.yiq_to_rgb), (tf.image.rgb_to_yuv, tf.image.yuv_to_rgb)):
         np.testing.assert_allclose(back(there(IMAGES)), IMAGES, atol=2e-4)  # as exact as the published matrices
-        np.testing.assert_allclose(there([[[1.0, 1.0, 1.0]]]), [[[1, 0, 0]]], atol=1e-6)
+        np.testing.assert_allclose(there([[[1.0, 1.0, 1.0]]]), [[[1, 0, 0]]], atol=1e-4)
+    np.testing.assert_allclose(tf.image.rgb_to_yiq([[[1.0, 2.0, 3.0]]]), [[[1.815, -0.91724455, 0.09962624]]], rtol=1e-5)  # TensorFlow's
     np.testing.assert_array_equal(tf.image.grayscale_to_rgb(IMAGES[..., :1]), np.repeat(IMAGES[..., :1], 3, -1))
     np.testing.assert_allclose(tf.image.rgb_to_grayscale(IMAGES), (IMAGES @ [[0.2989], [0.587], [0.114]]), rtol=1e-5)
 

@@ -62,3 +62,44 @@ def test_short_time_transform_and_back():
     np.testing.assert_allclose(z[1], np.fft.rfft(x[16:48] * scipy.signal.get_window("hann", 32)), atol=1e-12)
     back = tf.signal.inverse_stft(tf.signal.stft(x, 32, 16), 32, 16, window_fn=None)
     np.testing.assert_allclose(back[16:-16], x[16:-16], atol=1e-12)  # hann windows half a window apart add up to one
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3, 4])
+@pytest.mark.parametrize("norm", [None, "ortho"])
+def test_cosine_transforms_are_those_of_scipy(kind, norm):
+    import scipy.fft
+
+    x = np.random.default_rng(0).normal(size=(3, 6))
+    if kind == 1 and norm:
+        with pytest.raises(ValueError, match="Type-I"):
+            tf.signal.dct(x, type=1, norm=norm)
+        return
+    np.testing.assert_allclose(tf.signal.dct(x, type=kind, norm=norm), scipy.fft.dct(x, kind, norm=norm), atol=1e-12)
+    factor = 1 if norm else (2 * 5 if kind == 1 else 2 * 6)
+    np.testing.assert_allclose(tf.signal.idct(tf.signal.dct(x, kind, norm=norm), kind, norm=norm), x * factor, atol=1e-12)
+    np.testing.assert_allclose(tf.signal.dct(x, kind, n=4, norm=norm), scipy.fft.dct(x[:, :4], kind, norm=norm), atol=1e-12)
+
+
+@pytest.mark.parametrize(("length", "step"), [(16, 8), (16, 4), (12, 5)])
+def test_the_inverse_window_undoes_a_short_time_transform(length, step):
+    x = np.random.default_rng(0).normal(size=(2, length + 9 * step)).astype("f4")
+    back = tf.signal.inverse_stft(tf.signal.stft(x, length, step), length, step, window_fn=tf.signal.inverse_stft_window_fn(step))
+    np.testing.assert_allclose(back[:, length:-length], x[:, length:-length], atol=1e-5)
+
+
+def test_mel_scale():
+    weights = tf.signal.linear_to_mel_weight_matrix(10, 129, 8000, 80.0, 3800.0).numpy()
+    assert weights.shape == (129, 10)
+    assert not weights[0].any()
+    peaks = weights.argmax(axis=0) * 4000 / 128
+    mel = 1127 * np.log1p(np.array([80.0, 3800.0]) / 700)
+    np.testing.assert_allclose(peaks, 700 * np.expm1(np.linspace(*mel, 12)[1:-1] / 1127), atol=4000 / 128)
+    assert tf.signal.mfccs_from_log_mel_spectrograms(tf.ones((4, 10))).numpy()[0, 0] == pytest.approx(np.sqrt(20), rel=1e-5)
+    with pytest.raises(ValueError, match="lower_edge_hertz"):
+        tf.signal.linear_to_mel_weight_matrix(lower_edge_hertz=4000.0)
+
+
+def test_windows_of_kaiser_and_vorbis():
+    np.testing.assert_allclose(tf.signal.kaiser_window(8, 5.0), np.kaiser(8, 5.0), rtol=1e-5)
+    window = tf.signal.vorbis_window(8).numpy()
+    np.testing.assert_allclose(window[:4] ** 2 + window[4:] ** 2, np.ones(4), rtol=1e-5)

@@ -267,3 +267,21 @@ def test_compute_gradient():
         np.testing.assert_allclose(a, b, atol=1e-2)
     assert by_tape[0].tolist() == [[6.0, 0.0], [0.0, 16.0]]
     assert not tf.test.is_gpu_available()
+
+
+def test_names_at_the_top():
+    tf.assert_equal([1], [1])
+    tf.assert_rank([1], 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="smaller"):
+        tf.assert_less(2, 1, message="smaller")
+    assert tf.get_current_name_scope() == ""
+    with tf.name_scope("a"), tf.name_scope("b"):
+        assert tf.get_current_name_scope() == "a/b"
+    seen = []
+    tf.function(lambda x: seen.append(tf.is_symbolic_tensor(x)))(tf.constant(1.0))
+    assert [tf.is_symbolic_tensor(tf.constant(1.0)), *seen] == [False, True]
+    assert [None if t is None else int(t) for t in tf.tuple([1, None, 2])] == [1, None, 2]
+    with pytest.raises(ValueError, match="at least one"):
+        tf.tuple([None])
+    assert tf.parallel_stack([[1, 2], [3, 4]]).numpy().tolist() == [[1, 2], [3, 4]]
+    assert float(tf.realdiv(1.0, 2.0)) == 0.5
