@@ -12,7 +12,7 @@ from tapejit.core import dtypes
 from tapejit.core.dtypes import DType
 from tapejit.loops.expr import Call, Const, Expr, Var
 from tapejit.loops.scalar import FUNCTIONS
-from tapejit.loops.scalar_math import DEFINITIONS
+from tapejit.loops.scalar_math import DEFINITIONS, REACH
 
 CONTRACT = "contract "
 REASSOCIATE = "reassoc contract "
@@ -417,5 +417,50 @@ def print_definition(module: Module, fn: str, dtype: DType, lanes: int, name: st
     for let in definition.lets:
         names[let.name] = tree.value(let.value, lanes)
     value = tree.value(definition.result, lanes)
+    if (fn, dtype.short) in REACH:
+        x = names[definition.params[0].name]
+        call = f"call {result} @{_beyond(module, fn, dtype, lanes)}({x}, {value})"
+        if lanes == 1:  # a loop that LLVM turns into one on vectors calls these
+            found = (f"_ZGV_LLVM_N{n}vv_{_beyond(module, fn, dtype, 1)}({_beyond(module, fn, dtype, n)})" for n in _VECTORS)
+            call += f' "vector-function-abi-variant"="{",".join(found)}"'
+        value = Value(out.let(call, fn), dtype, lanes)
     out.do(f"ret {value}")
     return out.text()
+
+
+_VECTORS = (2, 4, 8, 16)
+
+
+def _beyond(module: Module, fn: str, dtype: DType, lanes: int) -> str:
+    """The name of the function (x, y) that gives y, but the C library's `fn` of x where that is beyond the definition's reach.
+
+    It is called without a branch, so that loops become loops on vectors, and has one, taken if x is beyond in any lane. "inline-late" asks
+    to inline it when that has been done.
+    """
+    name = f"{fn}.beyond.{suffix(dtype, lanes)}"
+    if name in module.functions:
+        return name
+    module.functions[name] = ""
+    result = register_type(dtype, lanes)
+    pure = "nounwind willreturn memory(none)"
+    x, y = Value("%x", dtype, lanes), Value("%y", dtype, lanes)
+    out = Function(module, f'define internal {result} @{name}({x}, {y}) noinline {pure} "inline-late" #0')
+    if lanes == 1:
+        out.do("; on vectors: " + ", ".join(f"@{_beyond(module, fn, dtype, n)}" for n in _VECTORS))
+    scalars = Scalars(module, out)
+    far = scalars.call("gt", [scalars.call("abs", [x], dtype), scalars.const(REACH[fn, dtype.short], x)], dtypes.bool_)
+    some = far.text
+    if lanes > 1:
+        some = out.let(f"call i1 {module.declare(f'llvm.vector.reduce.or.v{lanes}i1', 'i1', [far.type])}({far})", "some")
+    out.branch(some, "beyond", "within")
+    out.label("beyond")
+    library = f"{fn}.library.{suffix(dtype, lanes)}"
+    there = Value(out.let(f"call {result} @{library}({x})"), dtype, lanes)
+    out.do(f"ret {scalars.call('select', [far, there, y], dtype)}")
+    out.label("within")
+    out.do(f"ret {y}")
+    module.functions[name] = out.text()
+    slow = Function(module, f"define internal {result} @{library}({x}) noinline cold {pure} #0")
+    slow.do(f"ret {Scalars(module, slow)._libm(_LIBM[fn], [x])}")
+    module.functions[library] = slow.text()
+    return name

@@ -145,6 +145,9 @@ class Module:
         for content, name in self.constants.items():
             numbers = ", ".join(f"i8 {x}" for x in content)
             data.append(f"{name} = private constant [{len(content)} x i8] [{numbers}]")
+        late = [f"ptr @{name}" for name, text in self.functions.items() if '"inline-late"' in text]
+        if late:  # nothing calls them yet, if they are for vectors
+            data.append(f'@llvm.compiler.used = appending global [{len(late)} x ptr] [{", ".join(late)}], section "llvm.metadata"')
         parts = [
             comment,
             "\n".join(data),

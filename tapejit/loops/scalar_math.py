@@ -9,6 +9,9 @@ of them vectorises and runs on every target.
 The definitions are right under IEEE arithmetic, with or without contraction of a * b + c into a fused operation; they do not
 survive reassociation, or flags that assume that there are no NaNs or infinities, and they need an `fma` that rounds once.
 
+`REACH` names the definitions that hold only up to some size of their operand. Beyond it, which is rare, printers that use them call the C
+library's function of the same name instead: a branch in the loop, not a choice between two values.
+
 The source language adds to the syntax of `scalar.parse`: parameters annotated with their dtype (functions are overloaded on it),
 `horner(x, c0, c1, ...)` for c0 + x * (c1 + x * (...)) in fused steps, several results (`return a, b` and `a, b = f(x)`), and calls of
 other functions of the source.
@@ -180,6 +183,9 @@ class Definitions(Mapping[tuple[str, str], Definition]):
 
 
 DEFINITIONS: Mapping[tuple[str, str], Definition] = Definitions(*SOURCES)
+
+# Neighbouring float64 lie 2^-8 apart there; what is left of a multiple of pi / 2 would take a thousand bits of 2 / pi beyond.
+REACH: Mapping[tuple[str, str], float] = {(fn, "f64"): 2.0**45 for fn in ("sin", "cos", "tan")}
 
 
 def primitives(definition: Definition) -> set[str]:

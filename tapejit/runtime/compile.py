@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,8 +136,26 @@ def _optimized(text: str, cpu: str, features: str, options: Options, slot: int =
     tuning.loop_vectorization = tuning.slp_vectorization = options.vectorize
     tuning.loop_interleaving, tuning.loop_unrolling = options.interleave, options.unroll
     builder = llvm.create_pass_builder(machine, tuning)
-    _unlocked("LLVMPY_RunNewModulePassManager")(builder.getModulePassManager(), module, builder)
+    run = _unlocked("LLVMPY_RunNewModulePassManager")
+    run(builder.getModulePassManager(), module, builder)
+    if _LATE in text:
+        module = llvm.parse_assembly(_inlining(str(module)), llvm.create_context())
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
+        passes.add_global_dead_code_eliminate_pass()
+        passes.add_simplify_cfg_pass()
+        passes.add_instruction_combine_pass()
+        run(passes, module, builder)
     return module, machine
+
+
+_LATE = '"inline-late"'
+
+
+def _inlining(text: str) -> str:
+    """An optimised module in which functions that have the attribute "inline-late" may be inlined, and go where nothing calls them."""
+    text = re.sub(r"^@llvm\.compiler\.used = .*\n", "", text, flags=re.MULTILINE)
+    return re.sub(rf"^attributes #\d+ = .*{_LATE}.*$", lambda m: m[0].replace("noinline", "alwaysinline"), text, flags=re.MULTILINE)
 
 
 def _emitted(module: llvm.ModuleRef, machine: Any) -> bytes:

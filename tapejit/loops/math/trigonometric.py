@@ -1,8 +1,8 @@
 """sin, cos, tan, asin, acos, atan and atan2.
 
 sin, cos and tan of float32 are right for every argument: the turns x / 2 pi are taken in float64 with as many bits of 1 / 2 pi as
-matter. Those of float64 subtract a multiple of pi / 2 in three fused steps, which is right for |x| < 2^45; beyond, neighbouring
-arguments lie further apart than 0.008 and the result is only some number in the function's range.
+matter. Those of float64 subtract a multiple of pi / 2 in three fused steps, which is right for |x| <= 2^45; larger arguments are beyond
+their `scalar_math.REACH`.
 """
 
 _KERNELS = '''
@@ -35,11 +35,9 @@ def sin_cos(x: f32):
 
 
 def sin_cos(x: f64):
-    far = abs(x) > 35184372088832.0
-    near = 0.0 * x if far else x
-    t = fma(near, 0.6366197723675814, 6755399441055744.0)
+    t = fma(x, 0.6366197723675814, 6755399441055744.0)
     n = t - 6755399441055744.0
-    r = fma(n, 1.4973849048591698e-33, fma(n, -6.123233995736766e-17, fma(n, -1.5707963267948966, near)))
+    r = fma(n, 1.4973849048591698e-33, fma(n, -6.123233995736766e-17, fma(n, -1.5707963267948966, x)))
     z = r * r
     s = fma(horner(z, -0.1666666666666663, 0.008333333333321856, -0.00019841269829379423, 2.755731354789109e-06,
                    -2.505073611357723e-08, 1.5895545082151844e-10), z * r, r)
