@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from functools import cache
+import sys
 from types import ModuleType
 from typing import Any
 
-from tapejit.keras.seat import take
-
-
-@cache
-def _keras() -> ModuleType:
-    return take()
+from tapejit.keras.seat import Lender, take
 
 
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    return getattr(_keras(), name)
+    return getattr(take(), name)
 
 
 def __dir__() -> list[str]:
-    return dir(_keras())
+    return dir(take())
+
+
+class _Modules(Lender):
+    """`import tapejit.keras.layers` and its kin: Keras' own modules, with us in the seat."""
+
+    def create_module(self, spec: Any) -> ModuleType:
+        take()
+        return super().create_module(spec)
+
+
+sys.meta_path.append(_Modules(__name__, "keras"))  # last: modules of ours come first

@@ -11,6 +11,7 @@ import importlib.abc
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -21,19 +22,26 @@ SUPPORTED = (3, 15)
 INSTALL = "pip install 'tapejit[keras]'"
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Gives our modules for the names of Keras' NumPy backend."""
+class Lender(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """A finder that answers imports of `borrowed` and its submodules with `home` and its submodules, the same objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, borrowed: str, home: str) -> None:
+        self._borrowed, self._home = borrowed, home
         self._specs: dict[str, ModuleSpec | None] = {}
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != SEAT and not name.startswith(SEAT + "."):
+        if name != self._borrowed and not name.startswith(self._borrowed + "."):
             return None
-        return ModuleSpec(name, self, is_package=name == SEAT)
+        return ModuleSpec(name, self, is_package=True)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = importlib.import_module(HOME + spec.name.removeprefix(SEAT))
+        name = self._home + spec.name.removeprefix(self._borrowed)
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name) from None
         self._specs[spec.name] = module.__spec__
         return module
 
@@ -43,6 +51,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             module.__spec__ = self._specs.pop(spec.name)
 
 
+@cache
 def take() -> ModuleType:
     """The real `keras` with tapejit in the seat.
 
@@ -62,7 +71,7 @@ def take() -> ModuleType:
             "    import tapejit as tf\n    keras = tf.keras"
         )
     _check_version()
-    finder = _Finder()
+    finder = Lender(SEAT, HOME)
     sys.meta_path.insert(0, finder)
     os.environ["KERAS_BACKEND"] = "numpy"
     try:
