@@ -1,20 +1,14 @@
 """Exported models: not there yet, and said so by name."""
 
-from typing import Any
-
 
 class TapejitExportArchive:
-    """The backend's part of `keras.export.ExportArchive`."""
+    """The backend's part of `keras.export.ExportArchive`: NotImplementedError, whatever is asked of it."""
 
-    def track(self, resource: Any) -> None:
-        """NotImplementedError: see `add_endpoint`."""
+    def __init__(self) -> None:
         raise NotImplementedError(
-            "model.export and keras.export.ExportArchive are not supported with tapejit; write model.save('model.keras')"
+            "`export_saved_model` only currently supports the tensorflow, jax and torch backends. With tapejit, model.export and "
+            "keras.export.ExportArchive are not there; write model.save('model.keras')"
         )
-
-    def add_endpoint(self, name: str, fn: Any, input_signature: Any = None, **kwargs: Any) -> None:
-        """NotImplementedError: models are kept with `model.save`."""
-        self.track(fn)
 
 
 NumpyExportArchive = TapejitExportArchive  # the name that is asked for in the seat
