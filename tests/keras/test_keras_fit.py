@@ -144,3 +144,23 @@ def test_a_step_of_ones_own():
     model.compile(optimizer=tf.keras.optimizers.Adam(0.1))
     history = model.fit(X, Y, epochs=5, verbose=0).history
     assert history["seen"][-1] < history["seen"][0]
+
+
+def test_a_model_built_by_fit_is_saved_with_how_it_was_built(tmp_path):
+    @tf.keras.saving.register_keras_serializable("tests")
+    class Plain(tf.keras.Model):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.dense = tf.keras.layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Plain()
+    model.compile(optimizer="adam", loss="mse")
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = tf.keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.built
+    np.testing.assert_allclose(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert int(loaded.optimizer.iterations) == 3

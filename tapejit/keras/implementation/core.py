@@ -153,9 +153,9 @@ def compute_output_spec(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         open_size = sizes.named(recorder.new_size("N"))  # one for all, as an op of two inputs may want theirs to agree
 
         def entered(x: Any) -> Any:
-            if not isinstance(x, KerasTensor):
+            if not isinstance(x, KerasTensor | GraphTensor):  # one of a function being traced counts by its type as well
                 return x
-            dims = tuple(open_size if d is None else d for d in x.shape)
+            dims = tuple(d if isinstance(d, int) else open_size for d in x.shape)
             return GraphTensor(recorder.builder.parameter("x", Type(dtypes.as_dtype(x.dtype), dims)), recorder)
 
         def left(x: Any) -> Any:
