@@ -8,7 +8,6 @@ from typing import Any
 from tapejit.core import places
 from tapejit.devices import CPU, LogicalDevice, LogicalDeviceConfiguration, PhysicalDevice
 from tapejit.function import functions_run_eagerly, run_functions_eagerly
-from tapejit.runtime import host
 
 __all__ = [
     "LogicalDevice", "LogicalDeviceConfiguration", "PhysicalDevice", "experimental", "experimental_functions_run_eagerly",
@@ -86,7 +85,15 @@ def _set_intra(num_threads: int) -> None:
     """How many threads a step that is compiled from now on may use; 0 for as many as the environment says."""
     if int(num_threads) < 0:
         raise ValueError(places.with_place(f"num_threads must not be negative, got {num_threads}"))
+    from tapejit.runtime import host
+
     host.limit_threads(int(num_threads))
+
+
+def _intra() -> int:
+    from tapejit.runtime import host
+
+    return host.thread_limit()
 
 
 def _set_inter(num_threads: int) -> None:
@@ -95,7 +102,7 @@ def _set_inter(num_threads: int) -> None:
 
 
 threading = SimpleNamespace(
-    get_intra_op_parallelism_threads=host.thread_limit,
+    get_intra_op_parallelism_threads=_intra,
     set_intra_op_parallelism_threads=_set_intra,
     get_inter_op_parallelism_threads=lambda: _settings["inter"],
     set_inter_op_parallelism_threads=_set_inter,

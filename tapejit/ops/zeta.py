@@ -7,7 +7,6 @@ has no address to call for it. Formula: Abramowitz and Stegun, 23.1.30; where to
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 from tapejit.core import dtypes
@@ -20,13 +19,10 @@ from tapejit.ops.families import Elementwise
 from tapejit.ops.gathering import loops
 
 _TERMS = 9  # that are added one by one, at the least, and up to y + k > 9
-_BERNOULLI = [
-    Fraction(*b)
-    for b in (
-        (1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6), (-3617, 510), (43867, 798), (-174611, 330),
-        (854513, 138), (-236364091, 2730),
-    )
-]  # fmt: skip
+_BERNOULLI = (  # numerators and denominators of the numbers with even index
+    (1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6), (-3617, 510), (43867, 798), (-174611, 330),
+    (854513, 138), (-236364091, 2730),
+)  # fmt: skip
 _SMALL = 2.0**-53
 _LARGE = 1e8  # from which on the first two terms of the expansion for large y are all
 
@@ -74,8 +70,8 @@ def _hurwitz() -> tuple[Stmt, ...]:
         ),
         Update("sum", "add", expr.select(open_ > 0.0, term * at / (x - 1.0) - 0.5 * term, 0.0)),
     ]
-    for k, b in enumerate(_BERNOULLI):
-        divisor = float(math.factorial(2 * k + 2) / b)
+    for k, (numerator, denominator) in enumerate(_BERNOULLI):
+        divisor = math.factorial(2 * k + 2) * denominator / numerator
         series += [
             Update("factor", "mul", x + 2.0 * k),
             Update("term", "set", term / at),
