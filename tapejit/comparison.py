@@ -16,6 +16,7 @@ import optree
 
 from tapejit.concrete import ConcreteFunction
 from tapejit.core import places
+from tapejit.explain.memory import shown_bytes
 from tapejit.function import Function
 from tapejit.ops.operand import Tensor
 from tapejit.variable import Variable
@@ -53,7 +54,7 @@ class Comparison:
             ("  passes", "", "from the cache" if self.cache_hit else _seconds(self.passes_seconds)),
             ("  compile", "", "from the cache" if self.cache_hit else _seconds(self.compile_seconds)),
             ("largest difference", "", f"{self.largest_difference:.3g}" + (f" ({self.where})" if self.where else "")),
-            ("peak memory", _bytes(self.eager_bytes), _bytes(self.traced_bytes)),
+            ("peak memory", shown_bytes(self.eager_bytes), shown_bytes(self.traced_bytes)),
         ]
 
     def __str__(self) -> str:
@@ -80,13 +81,6 @@ def _seconds(s: float) -> str:
         if s >= scale:
             return f"{s / scale:.3g} {unit}"
     return f"{s / 1e-9:.3g} ns"
-
-
-def _bytes(n: int) -> str:
-    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if n >= scale:
-            return f"{n / scale:.3g} {unit}"
-    return f"{n} B"
 
 
 def compare(function: Any, *args: Any, seconds: float = 0.3, quiet: bool = False, **kwargs: Any) -> Comparison:

@@ -10,8 +10,7 @@ from typing import Any
 
 import optree
 
-from tapejit.core import places
-from tapejit.core.sizes import Dim
+from tapejit.core import places, sizes
 from tapejit.ir import structure
 from tapejit.ir.op import thread
 from tapejit.ops.operand import Tensor
@@ -100,12 +99,9 @@ def seeds_for(targets: list[Any], output_gradients: Any) -> list[Any]:
                 isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(g.dims, t.dims, strict=True)
             ):
                 raise ValueError(
-                    places.with_place(f"tape.gradient: output gradient {k} has shape {shown(g.dims)}, its target {shown(t.dims)}")
+                    places.with_place(
+                        f"tape.gradient: output gradient {k} has shape {sizes.shown(g.dims)}, its target {sizes.shown(t.dims)}"
+                    )
                 )
         seeds.append(g)
     return seeds
-
-
-def shown(dims: tuple[Dim, ...]) -> str:
-    """A shape as messages write it."""
-    return f"({', '.join(map(str, dims))}{',' if len(dims) == 1 else ''})"

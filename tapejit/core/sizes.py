@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Union
@@ -340,3 +340,8 @@ def unify(a: Dim, b: Dim) -> Dim:
         raise ValueError(f"sizes {a} and {b} are not known to be equal")
     _assumptions.taken.append((a, b))
     return b if isinstance(a, Size) else a
+
+
+def shown(dims: Sequence[Any]) -> str:
+    """A shape as messages write it, like a tuple in Python."""
+    return f"({', '.join(map(str, dims))}{',' if len(dims) == 1 else ''})"

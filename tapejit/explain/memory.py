@@ -68,9 +68,9 @@ class MemoryReport:
         with console.capture() as capture:
             console.print(self.table())
         who = "a tape around it keeps" if self.under_tape else "kept for the backward lines"
-        said = f"{who}: {_bytes(self.kept)}; computed again: {_bytes(self.recomputed)}; arena: {_bytes(self.arena)}"
+        said = f"{who}: {shown_bytes(self.kept)}; computed again: {shown_bytes(self.recomputed)}; arena: {shown_bytes(self.arena)}"
         if self.largest:
-            said += f"\nlargest in the arena: {', '.join(f'{n} ({_bytes(b)})' for n, b in self.largest)}"
+            said += f"\nlargest in the arena: {', '.join(f'{n} ({shown_bytes(b)})' for n, b in self.largest)}"
         return "\n".join([*(line.rstrip() for line in capture.get().splitlines()), said])
 
     __repr__ = __str__
@@ -131,7 +131,8 @@ def _needed_backward(graph: Graph) -> list[tuple[Value, Place | None]]:
     return [pair for key, pair in forward.items() if key in used]
 
 
-def _bytes(n: int) -> str:
+def shown_bytes(n: int) -> str:
+    """A number of bytes in the unit that suits it."""
     for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if n >= scale:
             return f"{n / scale:.3g} {unit}"

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import optree
 
-from tapejit.core import places
+from tapejit.core import places, sizes
 from tapejit.core.places import Place
 from tapejit.explain.warned import RetraceError, RetraceWarning, warn
 from tapejit.signature import Arguments, LiteralLeaf, ObjectLeaf, Signature, TensorLeaf, VariableLeaf
@@ -270,17 +270,13 @@ def _change(path: str, a: Any, b: Any) -> Change:
             return Change(path, "dtype", a.dtype.name, b.dtype.name)
         if a.shape != b.shape:
             differ = [k for k, (m, n) in enumerate(zip(a.shape, b.shape, strict=False)) if m != n] if len(a.shape) == len(b.shape) else []
-            return Change(path, "shape", _shape(a.shape), _shape(b.shape), tuple(differ))
+            return Change(path, "shape", sizes.shown(a.shape), sizes.shown(b.shape), tuple(differ))
         return Change(path, "identity", f"variable {getattr(a, 'alias', 0) + 1}", f"variable {getattr(b, 'alias', 0) + 1}")
     if isinstance(a, LiteralLeaf) and isinstance(b, LiteralLeaf) and a.kind is b.kind:
         return Change(path, "value", repr(a.value), repr(b.value))
     if isinstance(a, ObjectLeaf) and isinstance(b, ObjectLeaf):
         return Change(path, "object", _told(a), f"another {_told(b)}")
     return Change(path, "type", _told(a), _told(b))
-
-
-def _shape(shape: Sequence[Any]) -> str:
-    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
 def _told(key: Any) -> str:

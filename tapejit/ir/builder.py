@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tapejit.core import dtypes, sizes
+from tapejit.core.dtypes import DType
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.places import Place
 from tapejit.core.types import Type
@@ -181,3 +182,14 @@ def number(value: Any, dtype: dtypes.DType) -> Literal:
     """A literal of `dtype` from a Python or NumPy number."""
     array = np.asarray(value).astype(dtype.np)
     return Literal(float(array) if dtype.kind == "f" else array.item(), dtype)
+
+
+def nested_tuple(array: np.ndarray, dtype: DType) -> Any:
+    """An array as nested tuples of Python numbers, as the `constant` line holds it."""
+    if dtype.narrow:
+        array = array.astype(np.float32)
+
+    def freeze(x: Any) -> Any:
+        return tuple(freeze(v) for v in x) if isinstance(x, list) else x
+
+    return freeze(array.tolist())

@@ -14,12 +14,12 @@ import numpy as np
 
 from tapejit.core import sizes
 from tapejit.ir import structure
-from tapejit.ir.builder import Builder, number
+from tapejit.ir.builder import Builder, nested_tuple, number
 from tapejit.ir.graph import Graph, Literal, Node, Operand, Value
 from tapejit.ir.names import Names
 from tapejit.ops.parts import Parts, along_pairs, from_pairs, to_pairs
 from tapejit.passes.copies import taken_names
-from tapejit.passes.symbol import Symbol, Writer, nested_tuple
+from tapejit.passes.symbol import Symbol, Writer
 
 
 def separate(graph: Graph) -> Graph:

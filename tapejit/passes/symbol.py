@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from tapejit.core import dtypes
 from tapejit.core.dtypes import DType
 from tapejit.core.errors import InternalError
 from tapejit.core.places import Place
 from tapejit.core.sizes import Dim
 from tapejit.ir import structure
-from tapejit.ir.builder import Builder, number
+from tapejit.ir.builder import Builder, nested_tuple, number
 from tapejit.ir.graph import Literal, Node, Operand, Value
 from tapejit.ir.op import Op, thread
 from tapejit.ops.convert import as_array
@@ -128,14 +126,3 @@ class Writer:
         if array.ndim == 0 and dtype.kind != "c":
             return number(array, dtype)
         return self.emit(structure.constant, (), {"value": nested_tuple(array, dtype), "dtype": dtype})[0]
-
-
-def nested_tuple(array: np.ndarray, dtype: DType) -> Any:
-    """An array as nested tuples of Python numbers, as the `constant` line holds it."""
-    if dtype.kind == "f" and dtype.bits == 16:
-        array = array.astype(np.float32)
-
-    def freeze(x: Any) -> Any:
-        return tuple(freeze(v) for v in x) if isinstance(x, list) else x
-
-    return freeze(array.tolist())

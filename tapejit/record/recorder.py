@@ -21,7 +21,7 @@ from tapejit.core.places import Place, place_of, user_frame
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir import structure
-from tapejit.ir.builder import Builder, number
+from tapejit.ir.builder import Builder, nested_tuple, number
 from tapejit.ir.graph import Graph, Literal, Operand, Value
 from tapejit.ir.op import Op, thread
 from tapejit.ops.convert import as_array
@@ -321,18 +321,7 @@ def _spelled(array: np.ndarray, dtype: DType) -> tuple[Op, dict[str, Any]]:
     """The op and attributes that write out a small array."""
     if array.size == 0:  # nested brackets do not say how long the axes behind an empty one are
         return full, {"shape": array.shape, "value": number(0, dtype).value, "dtype": dtype}
-    return structure.constant, {"value": _nested(array, dtype), "dtype": dtype}
-
-
-def _nested(array: np.ndarray, dtype: DType) -> Any:
-    """An array as nested tuples of Python numbers."""
-    if dtype.kind == "f" and dtype.bits == 16:
-        array = array.astype(np.float32)
-
-    def freeze(x: Any) -> Any:
-        return tuple(freeze(v) for v in x) if isinstance(x, list) else x
-
-    return freeze(array.tolist())
+    return structure.constant, {"value": nested_tuple(array, dtype), "dtype": dtype}
 
 
 @contextmanager

@@ -23,12 +23,11 @@ from tapejit.core.dtypes import DType
 from tapejit.core.places import Place
 from tapejit.core.types import Type
 from tapejit.ir import structure
-from tapejit.ir.builder import Builder, number
+from tapejit.ir.builder import Builder, nested_tuple, number
 from tapejit.ir.graph import Graph, Operand, Value
 from tapejit.ir.names import Names
 from tapejit.ir.op import OPS, Op
 from tapejit.ops.samples import Draw
-from tapejit.passes.symbol import nested_tuple
 from tapejit.tensor import EagerTensor
 from tests.fuzz.meaning import Eager, Setting
 
