@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tapejit.core import places
+from tapejit.core import places, sizes
 from tapejit.core.places import Place
 from tapejit.core.sizes import Dim
 from tapejit.explain import numerics
@@ -28,7 +28,7 @@ from tapejit.ops.shapes import reshape, transpose
 from tapejit.record.source import assigned_at, name_at
 from tapejit.record.sweep import Record, sweep
 from tapejit.recorded import DECISION, function_of, names_of, names_on
-from tapejit.targets import UnconnectedGradients, flatten, leaves_checked, seeds_for, shown, single, unflatten, zeros_asked
+from tapejit.targets import UnconnectedGradients, flatten, leaves_checked, seeds_for, single, unflatten, zeros_asked
 from tapejit.tensor import EagerTensor, Tensor
 from tapejit.traced_tape import TracedTape
 from tapejit.variable import Variable
@@ -237,7 +237,7 @@ class GradientTape(Listener):
         LookupError for an op without a gradient on the way.
         """
         zero = zeros_asked(unconnected_gradients)
-        self._use("gradients")
+        self._use()
         targets, listed = leaves_checked(target, "target"), leaves_checked(sources, "sources")
         self._leave("gradient")
         found = self.find(targets, seeds_for(targets, output_gradients), listed)
@@ -267,7 +267,7 @@ class GradientTape(Listener):
                     "GradientTape must be created with persistent=True to compute the jacobian with eager execution enabled and with  experimental_use_pfor set to False."
                 )
             )
-        self._use("gradients")
+        self._use()
         head = single(target, "jacobian")
         listed = leaves_checked(sources, "sources")
         self._leave("jacobian")
@@ -299,14 +299,16 @@ class GradientTape(Listener):
                     "GradientTape must be created with persistent=True to compute the batch_jacobian with eager execution enabled and with  experimental_use_pfor set to False."
                 )
             )
-        self._use("gradients")
+        self._use()
         head, s = single(target, "batch_jacobian"), single(source, "batch_jacobian")
         for x in (head, s):
             if len(x.dims) < 2:
-                raise ValueError(places.with_place(f"Shape {shown(x.dims)} must have rank at least 2"))
+                raise ValueError(places.with_place(f"Shape {sizes.shown(x.dims)} must have rank at least 2"))
         if isinstance(head.dims[0], int) and isinstance(s.dims[0], int) and head.dims[0] != s.dims[0]:
             raise ValueError(
-                places.with_place(f"Need first dimension of target shape ({shown(head.dims)}) and source shape ({shown(s.dims)}) to match.")
+                places.with_place(
+                    f"Need first dimension of target shape ({sizes.shown(head.dims)}) and source shape ({sizes.shown(s.dims)}) to match."
+                )
             )
         self._leave("batch_jacobian")
         inner, shape = head.dims[1:], (*head.dims, *s.dims[1:])
@@ -417,7 +419,7 @@ class GradientTape(Listener):
         return function_of(lines, self._values, watched, target, sources, listed, names, name, again)
 
     # ------------------------------------------------------------------------------ what they share
-    def _use(self, what: str) -> None:
+    def _use(self) -> None:
         if self._used and not self._persistent:
             raise RuntimeError(
                 places.with_place(

@@ -36,7 +36,7 @@ def parts(module: Module, entry: str, comment: str, attributes: str) -> tuple[st
         else:
             heavy += weights[root]
     last = [n for names in units.values() for n in names if n not in first]
-    return tuple(_part(module, chosen, calls, entry, comment, attributes) for chosen in (first, last))
+    return tuple(_part(module, chosen, calls, comment, attributes) for chosen in (first, last))
 
 
 def _units(functions: Mapping[str, str], calls: Mapping[str, list[str]], entry: str) -> dict[str, list[str]]:
@@ -55,7 +55,7 @@ def _is_kernel(name: str) -> bool:
     return name.startswith("kernel.")
 
 
-def _part(module: Module, chosen: list[str], calls: Mapping[str, list[str]], entry: str, comment: str, attributes: str) -> str:
+def _part(module: Module, chosen: list[str], calls: Mapping[str, list[str]], comment: str, attributes: str) -> str:
     """The text of a module with the chosen functions, those they inline, and declarations of the kernels that are elsewhere."""
     wanted = list(chosen)
     declared: list[str] = []

@@ -132,7 +132,7 @@ def explain(
     `elsewhere` says who saw the targets being computed if no line did, `made_at` is where the program assigns them.
     """
     ids = {id(v) for v in source.values}
-    touched, needed = _touched(lines, ids), _needed(lines, targets)
+    needed = _needed(lines, targets)
     alive = _alive(lines, {id(v) for v in source.values if id(v) in source.active and flows(v)})
     if any(id(t) in alive and flows(t) for t in targets):
         path = _path(lines, targets, alive, source)
@@ -147,19 +147,10 @@ def explain(
         )
     if not ids & needed and not any(id(t) in ids for t in targets):
         return _unconnected(lines, targets, source, target_name, needed, elsewhere, made_at)
-    return _broken(lines, targets, source, target_name, touched, needed, alive)
+    return _broken(lines, source, target_name, needed, alive)
 
 
 # ------------------------------------------------------------------------------------------------ following
-def _touched(lines: Sequence[Line], start: set[int]) -> set[int]:
-    """Ids of the values computed from those in `start`, by whatever way."""
-    out = set(start)
-    for line in lines:
-        if any(id(x) in out for x in line.inputs):
-            out.update(map(id, line.outputs))
-    return out
-
-
 def _needed(lines: Sequence[Line], targets: Sequence[Any]) -> set[int]:
     """Ids of the values that the targets are computed from, by whatever way."""
     out = {id(t) for t in targets}
@@ -202,9 +193,7 @@ def _path(lines: Sequence[Line], ends: Sequence[Any], alive: set[int], source: S
 
 
 # -------------------------------------------------------------------------------------------------- telling
-def _broken(
-    lines: Sequence[Line], targets: Sequence[Any], source: Source, target: str, touched: set[int], needed: set[int], alive: set[int]
-) -> Explanation:
+def _broken(lines: Sequence[Line], source: Source, target: str, needed: set[int], alive: set[int]) -> Explanation:
     """The data reaches the target, the gradient does not."""
     starts = {id(v) for v in source.values} | alive
     breaks = [

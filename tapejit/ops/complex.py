@@ -37,8 +37,8 @@ def _angle(x: Any) -> Any:
     return np.arctan2(x.imag, x.real)
 
 
-def _times_minus_i(g: Any, x: Any) -> Any:
-    """-i g as a complex number of the dtype of `x`."""
+def _times_minus_i(g: Any) -> Any:
+    """-i g as a complex number."""
     return complex_(zeros_like(g), neg(g))
 
 
@@ -47,7 +47,7 @@ complex_ = binary(
     "complex", _complex, "", (lambda g, z, x, y: real(g), lambda g, z, x, y: -imag(g)), result=complex_dtype, doc="x + iy from two real tensors (`tf.complex`)."
 )
 real = unary("real", lambda x: x.real.copy(), "", lambda g, z, x: cast(g, dtype=x.dtype), kinds="c", result=real_part_dtype, doc="The real part.")
-imag = unary("imag", lambda x: x.imag.copy(), "", lambda g, z, x: _times_minus_i(g, x), kinds="c", result=real_part_dtype, doc="The imaginary part.")
+imag = unary("imag", lambda x: x.imag.copy(), "", lambda g, z, x: _times_minus_i(g), kinds="c", result=real_part_dtype, doc="The imaginary part.")
 angle = unary(
-    "angle", _angle, "", lambda g, z, x: _times_minus_i(g, x) * reciprocal(x), kinds="c", result=real_part_dtype, domain=(0.3, 3), doc="The angle atan2(imag, real)."
+    "angle", _angle, "", lambda g, z, x: _times_minus_i(g) * reciprocal(x), kinds="c", result=real_part_dtype, domain=(0.3, 3), doc="The angle atan2(imag, real)."
 )

@@ -225,7 +225,7 @@ class Fuser:
                 ):
                     found = item
                     break
-                if self._makes_use(tree, item, d):
+                if self._makes_use(item, d):
                     break
             if found is None:
                 break
@@ -248,7 +248,7 @@ class Fuser:
                 return False
         return True
 
-    def _makes_use(self, tree: Tree, item: Item, d: Definition) -> bool:
+    def _makes_use(self, item: Item, d: Definition) -> bool:
         """Whether `item` makes something that `d` uses, so that `d` must come after it."""
         uses = set(d.uses())
         return any(leaf.definition.name in uses for leaf in leaves(item))

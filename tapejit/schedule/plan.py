@@ -374,7 +374,7 @@ class Planner:
             else:
                 if not any(n in stored for n in made):
                     continue
-                name = self.work.kernel_name(_title([n for n in made if n in stored], unit))
+                name = self.work.kernel_name(_title([n for n in made if n in stored]))
                 if isinstance(unit, Tree):
                     kernel = lower_tree(name, unit, self.layout, stored, self.scratch)
                 else:
@@ -510,7 +510,7 @@ def _attr_names(attrs: dict[str, Any]) -> set[str]:
     return found
 
 
-def _title(stored: list[str], unit: Unit) -> str:
+def _title(stored: list[str]) -> str:
     """A kernel is called after what it leaves behind."""
     names = [n for n in dict.fromkeys(stored)]
     return "_and_".join(names[:3]) + (f"_and_{len(names) - 3}_more" if len(names) > 3 else "")
