@@ -77,7 +77,7 @@ _WITHIN = 0.9544997361036416  # the part of the normal distribution within two s
 
 def _truncated_normal(state: Any, shape: tuple[Dim, ...], mean: Any, stddev: Any, dtype: DType) -> Any:
     """Within two standard deviations, by the inverse of the distribution function."""
-    wide = dtypes.float32 if dtype.bits == 16 else dtype
+    wide = dtype.wide
     u = ops.random_uniform(state, shape=shape, dtype=wide)
     z = erfinv((u * 2 - 1) * _WITHIN) * 2**0.5
     return _scaled(cast(e.minimum(e.maximum(z, -2), 2), dtype), mean, stddev, dtype)

@@ -99,10 +99,6 @@ def _numpy_name(d: DType) -> str:
     return "bool_" if d.kind == "b" else d.name
 
 
-def _half(d: DType) -> bool:
-    return d.kind == "f" and d.bits == 16
-
-
 def _dtypes(kernels: list[Kernel]) -> list[DType]:
     """The dtypes in which something is computed."""
     values = [e for k in kernels for e in expressions(k.body)]
@@ -110,7 +106,7 @@ def _dtypes(kernels: list[Kernel]) -> list[DType]:
     found = {p.dtype for k in kernels for p in k.params} | {x.dtype for e in values for x in expr.walk(e)}
     if any(isinstance(x, Call) and FUNCTIONS[x.fn].routine for e in values for x in expr.walk(e)):
         found.add(dtypes.float64)
-    found = {dtypes.float32 if _half(d) else d for d in found}
+    found = {dtypes.float32 if d.narrow else d for d in found}
     return [d for d in dtypes.ALL if d in found]
 
 
@@ -157,7 +153,7 @@ def expression(e: Expr) -> str:
         return e.name
     if isinstance(e, Load):
         element = f"{e.buffer}[{', '.join(expression(i) for i in e.index) or '()'}]"
-        return f"f32({element})" if _half(e.dtype) else element
+        return f"f32({element})" if e.dtype.narrow else element
     if isinstance(e, Reduce):
         raise NotImplementedError("a reduction inside an expression; the schedule lowers it into a loop")
     assert isinstance(e, Call)
@@ -239,7 +235,7 @@ def _call(e: Call) -> str:
 
 
 def _register(d: DType) -> str:
-    return "f32" if _half(d) else d.short
+    return "f32" if d.narrow else d.short
 
 
 def _one(d: DType) -> str:

@@ -73,6 +73,16 @@ class DType:
         return self.kind in "fc"
 
     @property
+    def narrow(self) -> bool:
+        """Whether it is a float of 16 bits: a type to store, computed with as float32."""
+        return self.kind == "f" and self.bits == 16
+
+    @property
+    def wide(self) -> DType:
+        """The type it is computed with: float32 for floats of 16 bits, itself otherwise."""
+        return float32 if self.narrow else self
+
+    @property
     def size(self) -> int:
         """Bytes per element."""
         return self.np.itemsize

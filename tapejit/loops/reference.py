@@ -47,7 +47,7 @@ class _Failed(Exception):
 
 def compute_dtype(dtype: DType) -> np.dtype:
     """The NumPy dtype in which values of `dtype` are computed: half precision as float32."""
-    return np.dtype(np.float32) if dtype.kind == "f" and dtype.bits == 16 else dtype.np
+    return np.dtype(np.float32) if dtype.narrow else dtype.np
 
 
 def run_kernel(kernel: Kernel, buffers: Mapping[str, np.ndarray], named: Mapping[str, int] | None = None) -> int:

@@ -71,14 +71,13 @@ class Finite(Op):
 
     def kernel(self, outs: Any, ins: Any, work: Any, **line: Any) -> tuple[Stmt, ...]:
         x, *shown = ins
-        wide = dtypes.float32 if x.dtype.bits == 16 else x.dtype
 
         def bad(index: tuple[Expr, ...]) -> Expr:
-            return ~expr.call("isfinite", expr.cast(x[index], wide), dtype=dtypes.bool_)
+            return ~expr.call("isfinite", expr.cast(x[index], x.dtype.wide), dtype=dtypes.bool_)
 
         def look(index: tuple[Expr, ...]) -> tuple[Stmt, ...]:
             parts = (s[broadcast_index(index, s.dims)] for s in shown)
-            return (If(bad(index), (fail(*index, expr.cast(x[index], wide), *parts),)),)
+            return (If(bad(index), (fail(*index, expr.cast(x[index], x.dtype.wide), *parts),)),)
 
         if not x.dims:
             return look(())

@@ -53,7 +53,7 @@ def _one_dtype(name: str, x: Type, y: Type) -> None:
 
 def _product(a: Expr, b: Expr) -> Expr:
     """a * b, of 16-bit floats in float32."""
-    if a.dtype.kind == "f" and a.dtype.bits == 16:
+    if a.dtype.narrow:
         a, b = expr.cast(a, dtypes.float32), expr.cast(b, dtypes.float32)
     return a * b
 
@@ -457,7 +457,7 @@ def as_matmul(op: Op, a: Any, b: Any, **attrs: Any) -> Any:
     The schedule's fast path: depth kernel * channels // groups at once. Groups become a batch axis of the product.
     """
     dtype = a.dtype
-    if dtype.kind == "f" and dtype.bits == 16:  # rounded once, at the end
+    if dtype.narrow:  # rounded once, at the end
         return cast(as_matmul(op, cast(a, dtype=dtypes.float32), cast(b, dtype=dtypes.float32), **attrs), dtype=dtype)
     groups, strides = attrs.get("groups", 1), attrs["strides"]
     rank = len(strides)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tapejit.core import dtypes, sizes
-from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
@@ -31,11 +30,6 @@ def over(body: tuple[Stmt, ...], dims: tuple[Dim, ...], index: list[Var], axis: 
     for k in reversed(others):
         body = (For(index[k].name, dims[k], "parallel" if k == others[0] else "serial", body),)
     return body
-
-
-def _computed(dtype: DType) -> DType:
-    """The dtype a running value has: 16-bit floats are computed as float32."""
-    return dtypes.float32 if dtype.kind == "f" and dtype.bits == 16 else dtype
 
 
 class Cumulative(Op):
@@ -89,7 +83,7 @@ class Cumulative(Op):
 
     def kernel(self, outs: Any, ins: Any, work: Any, *, axis: int, exclusive: bool = False, reverse: bool = False) -> tuple[Stmt, ...]:
         """One pass along the axis for every row."""
-        dims, dtype = ins[0].dims, _computed(ins[0].dtype)
+        dims, dtype = ins[0].dims, ins[0].dtype.wide
         index = [Var(dtypes.int64, f"c{k}") for k in range(len(dims))]
         turn: Expr = index[axis]
         at = tuple(expr.of_dim(dims[axis]) - 1 - turn if k == axis and reverse else v for k, v in enumerate(index))

@@ -266,7 +266,7 @@ class Full(Op):
         return np.full(shape, value, dtype.np)
 
     def at(self, index: tuple[Expr, ...], *, shape: tuple[Any, ...], value: Any, dtype: DType) -> Expr:
-        if dtype.bits == 16 and dtype.kind == "f":
+        if dtype.narrow:
             return expr.cast(expr.as_expr(value, dtypes.float32), dtype)
         return expr.as_expr(value, dtype)
 

@@ -132,7 +132,7 @@ class Elementwise(Op):
     def at(self, index: tuple[Expr, ...], *operands: Any) -> Expr:
         elements = [x[broadcast_index(index, x.dims)] for x in operands]
         small = elements[-1].dtype
-        narrow = small.kind == "f" and small.bits == 16
+        narrow = small.narrow
         if narrow:  # 16-bit floats are storage: the arithmetic is float32's
             elements = [expr.cast(e, dtypes.float32) if e.dtype is small else e for e in elements]
         out = scalar.parse(self.element, **dict(zip(self.operands, elements, strict=True)))

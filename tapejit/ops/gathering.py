@@ -278,10 +278,6 @@ def _checked_ids(ids: np.ndarray, size: int) -> np.ndarray:
     return flat
 
 
-def _accumulation(dtype: DType) -> DType:
-    return dtypes.float32 if dtype.kind == "f" and dtype.bits == 16 else dtype
-
-
 def _apart(ids: Any, size: Dim, count: Dim) -> Any:
     """Ids into rows of `size` slices of `count` rows each, one slice after the other. Those out of range stay so: below 0, or too large."""
     ids = cast(ids, dtype=int64)
@@ -321,7 +317,7 @@ class Segment(Op):
         dtype = dtypes.as_dtype(rows.dtype)
         tail = rows.shape[ids.ndim :]
         flat = _checked_ids(ids, size)
-        out = np.full((size, *tail), lowest(combine, dtype), _accumulation(dtype).np)
+        out = np.full((size, *tail), lowest(combine, dtype), dtype.wide.np)
         _combined(out, flat, rows.reshape((flat.size, *tail)), combine)
         return out.astype(rows.dtype, copy=False)
 
@@ -351,7 +347,7 @@ class Segment(Op):
         return rule, None
 
     def work(self, rows: Type, ids: Type, *, size: Dim, combine: str = "add") -> tuple[Type, ...]:
-        return (Type(dtypes.float32, (size, *rows.shape[ids.rank :])),) if _accumulation(rows.dtype) is not rows.dtype else ()
+        return (Type(dtypes.float32, (size, *rows.shape[ids.rank :])),) if rows.dtype.wide is not rows.dtype else ()
 
     def failure(self, value: float, size: float) -> str:
         """What went wrong, from the operands of `nest.Fail`."""
@@ -444,7 +440,7 @@ class Scatter(Op):
         if rows.shape != (*ids.shape, *x.shape[1:]):
             raise ValueError(f"updates of shape {[*ids.shape, *x.shape[1:]]} expected, got {list(rows.shape)}")
         flat = _checked_ids(ids, x.shape[0])
-        dtype = _accumulation(dtypes.as_dtype(x.dtype)).np
+        dtype = dtypes.as_dtype(x.dtype).wide.np
         out = np.array(x, dtype)
         _combined(out, flat, rows.reshape((flat.size, *x.shape[1:])), combine)
         return out.astype(x.dtype, copy=False)
@@ -477,7 +473,7 @@ class Scatter(Op):
         return for_x, None, for_rows
 
     def work(self, x: Type, ids: Type, rows: Type, *, combine: str = "set") -> tuple[Type, ...]:
-        return (Type(dtypes.float32, x.shape),) if _accumulation(x.dtype) is not x.dtype else ()
+        return (Type(dtypes.float32, x.shape),) if x.dtype.wide is not x.dtype else ()
 
     def failure(self, value: float, size: float) -> str:
         """What went wrong, from the operands of `nest.Fail`."""

@@ -45,7 +45,7 @@ def square(name: str, x: Type) -> None:
 def matrices(name: str, *operands: Type) -> None:
     """ValueError or TypeError unless all operands are batches of matrices of one dtype that linear algebra takes."""
     for x in operands:
-        if x.dtype.kind not in "fc" or (x.dtype.kind == "f" and x.dtype.bits == 16):
+        if x.dtype.kind not in "fc" or x.dtype.narrow:
             raise TypeError(f"{name} is not defined for {x.dtype.name}; write tf.cast(x, tf.float32)")
         if x.dtype is not operands[0].dtype:
             raise TypeError(

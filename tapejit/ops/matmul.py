@@ -76,7 +76,7 @@ class MatMul(Op):
         a = x[(*broadcast_index(tuple(lead), x.dims[:-2]), *((k, i) if transpose_a else (i, k)))]
         b = y[(*broadcast_index(tuple(lead), y.dims[:-2]), *((j, k) if transpose_b else (k, j)))]
         dtype = a.dtype
-        if dtype.bits == 16 and dtype.kind == "f":
+        if dtype.narrow:
             a, b = expr.cast(a, expr.dtypes.float32), expr.cast(b, expr.dtypes.float32)
         depth = _flipped(x.dims, transpose_a)[-1]
         return expr.cast(expr.Reduce(a.dtype, "add", (("k", depth),), a * b), dtype)

@@ -67,7 +67,7 @@ class MaxPool(Op):
         value = x[(index[0], *at, index[-1])]
         dtype = value.dtype
         body = guard(inside, value, _lowest(dtype))
-        if dtype.kind == "f" and dtype.bits == 16:
+        if dtype.narrow:
             body = expr.cast(body, dtypes.float32)
         return expr.cast(expr.Reduce(body.dtype, "max", over, body), dtype)
 
@@ -106,7 +106,7 @@ class PoolWhere(Op):
         over, k = axes("k", kernel)
         at, inside = seen(index[1:-1], k, x.dims[1:-1], **window)
         value, largest = x[(index[0], *at, index[-1])], z[index]
-        if value.dtype.kind == "f" and value.dtype.bits == 16:
+        if value.dtype.narrow:
             value, largest = expr.cast(value, dtypes.float32), expr.cast(largest, dtypes.float32)
         none = expr.as_expr(sizes.product(kernel))
         body = guard(inside, expr.select(expr.compare("eq", value, largest), _flat(k, kernel), none), none)
@@ -187,7 +187,7 @@ class PoolPut(Op):
         hit = expr.compare("eq", expr.cast(where[at], dtypes.int64), _flat(k, kernel))
         value = g[at]
         body = guard(exists, guard(hit, value))
-        if value.dtype.kind == "f" and value.dtype.bits == 16:
+        if value.dtype.narrow:
             body = expr.cast(body, dtypes.float32)
         return expr.cast(expr.Reduce(body.dtype, "add", over, body), value.dtype)
 
@@ -267,7 +267,7 @@ class WindowSpread(Op):
 
 def _sum(over: tuple[tuple[str, Dim], ...], body: Expr) -> Expr:
     dtype = body.dtype
-    if dtype.kind == "f" and dtype.bits == 16:
+    if dtype.narrow:
         body = expr.cast(body, dtypes.float32)
     return expr.cast(expr.Reduce(body.dtype, "add", over, body), dtype)
 

@@ -94,7 +94,7 @@ class Reduction(Op):
         outer = iter(i for k, i in enumerate(index) if not (keepdims and k in axis))
         inner = tuple(expr.Var(dtypes.int64, f"r{k}") if k in axis else next(outer) for k in range(len(x.dims)))
         body = x[inner]
-        if body.dtype.bits == 16 and body.dtype.kind == "f":
+        if body.dtype.narrow:
             body = expr.cast(body, dtypes.float32)
         return expr.Reduce(body.dtype, self.combine, tuple((f"r{k}", x.dims[k]) for k in axis), body)
 
@@ -254,7 +254,7 @@ class ArgExtreme(Op):
         x = ins[0]
         rows = [expr.Var(dtypes.int64, f"a{k}") for k in range(len(x.dims))]
         first = tuple(expr.as_expr(0) if k == axis else v for k, v in enumerate(rows))
-        small = x.dtype.kind == "f" and x.dtype.bits == 16
+        small = x.dtype.narrow
         compute = dtypes.float32 if small else x.dtype
 
         def element(index: tuple[Expr, ...]) -> Expr:

@@ -279,7 +279,7 @@ slice_, embed, roll = register(Slice()), register(Embed()), register(Roll())
 
 def number(value: Any, dtype: DType) -> Expr:
     """A literal of any real dtype; those of 16-bit floats are converted, as they are storage only."""
-    return expr.cast(expr.as_expr(value, float32), dtype) if dtype.kind == "f" and dtype.bits == 16 else expr.as_expr(value, dtype)
+    return expr.cast(expr.as_expr(value, float32), dtype) if dtype.narrow else expr.as_expr(value, dtype)
 
 
 def axis_slice(x: Any, axis: int, begin: Dim, size: Dim) -> Any:

@@ -31,7 +31,7 @@ def _var(name: str) -> Expr:
 
 def _before(a: Expr, b: Expr, descending: bool) -> Expr:
     """Whether `a` goes before `b` in strict order; NaN goes after every number."""
-    if a.dtype.kind == "f" and a.dtype.bits == 16:
+    if a.dtype.narrow:
         a, b = expr.cast(a, dtypes.float32), expr.cast(b, dtypes.float32)
     if a.dtype.kind == "b":
         a, b = expr.cast(a, dtypes.uint8), expr.cast(b, dtypes.uint8)

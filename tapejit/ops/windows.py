@@ -298,7 +298,7 @@ class Fold(Op):
         o, exists = seen_by(index[1:-1], k, size, kernel, strides, dilations, padding)
         value = g[(index[0], *o, *k, index[-1])]
         body = guard(exists, value)
-        if value.dtype.kind == "f" and value.dtype.bits == 16:
+        if value.dtype.narrow:
             body = expr.cast(body, dtypes.float32)
         return expr.cast(expr.Reduce(body.dtype, "add", over, body), value.dtype)
 

@@ -110,7 +110,7 @@ class Scalar:
         self.value, self.dtype = value, dtype
 
     def __getitem__(self, index: Any) -> Expr:
-        if self.dtype.kind == "f" and self.dtype.bits == 16:
+        if self.dtype.narrow:
             return expr.cast(expr.as_expr(self.value, dtypes.float32), self.dtype)
         return expr.as_expr(self.value, self.dtype)
 
