@@ -31,6 +31,7 @@ from tapejit.passes.differentiate import differentiate
 from tapejit.passes.partition import backward, kept_values, pure
 from tapejit.record.inline import inline
 from tapejit.record.recorder import Recorder
+from tapejit.runtime.launcher import matcher
 from tapejit.runtime.locks import groups_of
 from tapejit.runtime.plan import Argument, Give, Literal, Made, Owner, Same
 from tapejit.sharing import Program, Programs
@@ -332,30 +333,16 @@ class ConcreteFunction:
         return self._direct[key]
 
     def _launcher(self, count: int, keywords: tuple[str, ...], classes: tuple[type, ...]) -> Callable[..., Any] | None:
-        if self._donation is not None or any(isinstance(k, ProtocolLeaf) for k in self.keys):
+        if any(isinstance(k, ProtocolLeaf) for k in self.keys):
             return None
         passed = [k for k in self.keys if isinstance(k, VariableLeaf)]
         owners = [_owner(k.dtype, k.shape, cls, k.alias, k.trainable) for k, cls in zip(passed, classes, strict=True)]
-
-        def arguments(own: list[Argument]) -> list[Any]:
-            tensors, variables = iter(own), iter(owners)
-            leaves = [
-                next(tensors) if isinstance(k, TensorLeaf) else next(variables) if isinstance(k, VariableLeaf) else _same(k)
-                for k in self.keys
-            ]
-            values = optree.tree_unflatten(self.structure[1], cast(Any, leaves))
-            given: list[Any] = [None] * (count + len(keywords))
-            for place, value in zip(self.signature.order(count, keywords), values, strict=True):
-                if place is not None:
-                    given[place] = value
-                elif not isinstance(value, Literal | Same):
-                    raise TypeError("a default that is a tensor, a variable or a structure")
-            return given
-
         try:
+            if self._donation is not None:
+                return self._giving_away(count, keywords, owners)
             return self.compiled().launcher(
                 EagerTensor,
-                arguments,
+                lambda own: self._arranged(count, keywords, own, owners),
                 keywords,
                 {**self.cells, **{cell: owners[position] for cell, position in self.variable_arguments.items()}},
                 self._consts(),
@@ -366,6 +353,44 @@ class ConcreteFunction:
             )
         except TypeError:  # a structure that only Python can take apart
             return None
+
+    def _arranged(self, count: int, keywords: tuple[str, ...], tensors: list[Argument], owners: list[Owner]) -> list[Any]:
+        """What native code is to find where in such a call. TypeError for what only Python can take apart."""
+        own, variables = iter(tensors), iter(owners)
+        leaves = [
+            next(own) if isinstance(k, TensorLeaf) else next(variables) if isinstance(k, VariableLeaf) else _same(k) for k in self.keys
+        ]
+        values = optree.tree_unflatten(self.structure[1], cast(Any, leaves))
+        given: list[Any] = [None] * (count + len(keywords))
+        for place, value in zip(self.signature.order(count, keywords), values, strict=True):
+            if place is not None:
+                given[place] = value
+            elif not isinstance(value, Literal | Same):
+                raise TypeError("a default that is a tensor, a variable or a structure")
+        return given
+
+    def _giving_away(self, count: int, keywords: tuple[str, ...], owners: list[Owner]) -> Callable[..., Any] | None:
+        """A callable for such calls whose arguments are taken apart natively, and given away in Python."""
+        shapes = [(k.dtype, k.shape) for k in self.keys if isinstance(k, TensorLeaf)]
+        if not all(isinstance(d, int) for _, shape in shapes for d in shape):
+            return None
+        tensors = [Argument(None, dtype.np, shape, raw=False) for dtype, shape in shapes]
+        match = matcher(
+            EagerTensor,
+            self._arranged(count, keywords, tensors, owners),
+            keywords,
+            [*tensors, *owners],
+            numerics.gate(self._checks),
+            self.frozen,
+        )
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            found = match(*args, **kwargs)
+            if found is NotImplemented:
+                return found
+            return self._packed(self.run(found[: len(tensors)], self.bindings(found[len(tensors) :])))
+
+        return call
 
     def _consts(self) -> dict[str, np.ndarray]:
         return {name: np.ascontiguousarray(view(held)) for name, held in self.captured.items()}

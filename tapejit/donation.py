@@ -83,14 +83,14 @@ class Donation:
         """The results of `launch(tensors that are left, cells)`. If it fails, the arguments are what they were."""
         frame = places.user_frame()
         code, instruction = (frame.f_code, frame.f_lasti) if frame is not None else (None, 0)
-        given = [tensors[p] for p in self.arguments]
+        given = {id(tensors[p]) for p in self.arguments}
         with self._lock:
             cells = dict(bound)
             for p, (cell, _) in self._went.items():
                 # no name here may hold the array: it is written in place only if this tensor alone has it
                 self._holders[p]._value = EagerTensor(np.asarray(tensors[p]._array, order="C"))
                 cells[cell] = self._holders[p]
-            left = [EagerTensor(x._array) if any(x is d for d in given) else x for k, x in enumerate(tensors) if k not in self._went]
+            left = [EagerTensor(x._array) if id(x) in given else x for k, x in enumerate(tensors) if k not in self._went]
             for p, name in self.arguments.items():
                 if type(tensors[p]._array) is not Donated:  # it may be two of the arguments
                     tensors[p]._array = Donated(name, self.types[p], self.function, code, instruction)

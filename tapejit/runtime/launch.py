@@ -36,6 +36,11 @@ def launch(plan_array: int, args: int, count: int, keywords: int) -> int:
     return back
 
 
+def nothing(table: int) -> int:
+    """The step of plans that are only there to take arguments apart."""
+    return 0
+
+
 def _groups(plan: int, args: int, count: int, keywords: int, groups: int) -> int:
     """The groups that the call is to lock, each once and in the order of their numbers: pairs of its words and, if it belongs to an
     argument, the group, which is held. How many there are, or -1 if the call does not fit or an argument has no group yet."""

@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from tapejit.core.sizes import Dim, Extremum, Quotient, Size
 from tapejit.runtime import layout as at
 from tapejit.runtime.call import PlainCall
 from tapejit.runtime.locks import ATTRIBUTE, Seen, groups_of
-from tapejit.runtime.plan import Cell, Give, GiveArgument, Literal, Made, Owner, Plan, Result, Same, check, is_container
+from tapejit.runtime.plan import Cell, Give, GiveArgument, Leaf, Literal, Made, Owner, Plan, Result, Same, check, is_container
 
 _TP_ALLOC = 47  # Py_tp_alloc of typeslots.h
 _FASTCALL_KEYWORDS = 0x0080 | 0x0002
@@ -55,6 +55,18 @@ def launcher(plan: Plan, fallback: Callable[..., Any] | None = None, on_error: C
         return _native(plan, fallback, on_error)
     plain = PlainCall(plan, fallback, on_error)
     return Launcher(plain, plain.error, False, plain.counter)
+
+
+def matcher(
+    tensor: type, arguments: Sequence[Any], keywords: Sequence[str], wanted: Sequence[Leaf], gate: Any, frozen: Any
+) -> Callable[..., Any]:
+    """A callable that gives the list of the arguments that `wanted` stand for in `arguments`, or NotImplemented where a call does not fit
+    them; `gate` and `frozen` are a plan's."""
+    if supported() is not None:
+        return lambda *args, **kwargs: NotImplemented
+    plan = Plan(_library().address("nothing"), (), tensor, arguments, gate=gate, frozen=frozen, keywords=keywords)
+    numbers = {id(leaf): k for k, leaf in enumerate(plan.leaves())}
+    return launcher(replace(plan, returns=[GiveArgument(numbers[id(leaf)]) for leaf in wanted])).call
 
 
 @functools.cache

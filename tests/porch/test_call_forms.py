@@ -197,3 +197,17 @@ def test_threads_that_pass_the_same_variables_wait_for_each_other():
         thread.join()
     for variable in (v, w, captured):
         assert set(np.unique(variable.numpy())) == {101.0}
+
+
+def test_calls_that_give_arguments_away_are_taken_apart_natively():
+    advance = tf.function(lambda state, v, x, scale=2.0: {k: t + x * scale + v for k, t in state.items()}, donate=["state"])
+    v, state = tf.Variable(1.0), {"a": X * 1.0, "b": Y * 1.0}
+    for _ in range(3):
+        before, state = state, advance(state, v, x=X)
+    assert {k: float(t) for k, t in state.items()} == {"a": 17.0, "b": 18.0}
+    if launcher.supported() is None:
+        assert "bind" not in python_functions(lambda: advance({"a": X * 1.0, "b": Y * 1.0}, v, x=X))
+    with pytest.raises(RuntimeError, match="was given away"):
+        before["a"].numpy()
+    with pytest.raises(RuntimeError, match="was given away"):
+        advance(before, v, x=X)
