@@ -28,6 +28,7 @@ from tapejit.core import dtypes, places, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Value
 from tapejit.ir.op import thread
 from tapejit.ops import control
@@ -35,7 +36,7 @@ from tapejit.ops import elementwise as e
 from tapejit.ops.shapes import reshape
 from tapejit.record.nesting import assign_after, cells_touched, lift, read_before
 from tapejit.record.recorder import Recorder, recording
-from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
+from tapejit.tensor import EagerTensor, convert_to_tensor
 from tapejit.tensor_array import TensorArray, enlarged
 
 

@@ -17,13 +17,14 @@ from tapejit.core.dtypes import DType
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Value
 from tapejit.ir.names import identifier
 from tapejit.ops import elementwise as e
 from tapejit.ops.joining import concat
 from tapejit.ops.slicing import axis_slice, scalar_of
 from tapejit.record.recorder import Recorder, recording
-from tapejit.tensor import GraphTensor, convert_to_tensor
+from tapejit.tensor import convert_to_tensor
 from tapejit.tensor_array import TensorArray, enlarged
 
 

@@ -24,6 +24,7 @@ from tapejit.core.errors import InternalError, InvalidArgumentError
 from tapejit.core.sizes import Dim
 from tapejit.donation import Donation
 from tapejit.explain import numerics
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph, Operand, Value
 from tapejit.ir.op import Op, thread
 from tapejit.ops.operand import Tensor
@@ -37,7 +38,7 @@ from tapejit.runtime.plan import Argument, Give, Literal, Made, Owner, Same
 from tapejit.sharing import Program, Programs
 from tapejit.signature import Arguments, FunctionType, Signature, fitted
 from tapejit.spec import TensorSpec
-from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
+from tapejit.tensor import EagerTensor, convert_to_tensor
 from tapejit.trace_type import HandleLeaf, Leaf, LiteralLeaf, ObjectLeaf, ProtocolLeaf, TensorLeaf, VariableLeaf, leaf_key
 from tapejit.tracing import Creation, Recording, record, view
 from tapejit.variable import Variable, paused_tapes, variable_behind

@@ -18,6 +18,7 @@ from tapejit.core.dtypes import DType, as_dtype
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.op import thread
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
@@ -26,7 +27,7 @@ from tapejit.ops.broadcasting import is_one
 from tapejit.ops.joining import concat, stack
 from tapejit.ops.slicing import axis_slice
 from tapejit.record.nesting import assign_after, cell_type, cells_touched, lift, read_before
-from tapejit.tensor import GraphTensor, convert_to_tensor
+from tapejit.tensor import convert_to_tensor
 from tapejit.vectorized import Assigns, over_slices
 
 __all__ = ["foldl", "foldr", "map_fn", "scan", "vectorized_map"]

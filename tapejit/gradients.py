@@ -18,6 +18,7 @@ import optree
 from tapejit.arrays import identity
 from tapejit.carried import leaves_of
 from tapejit.core import places
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.op import Listener, Op, thread
 from tapejit.ops import control
 from tapejit.ops.broadcasting import broadcast_like
@@ -25,7 +26,7 @@ from tapejit.ops.elementwise import zeros_like
 from tapejit.record.nesting import lift_reads
 from tapejit.record.sweep import conjugated
 from tapejit.tape import GradientTape, seated
-from tapejit.tensor import EagerTensor, GraphTensor, Tensor, convert_to_tensor
+from tapejit.tensor import EagerTensor, Tensor, convert_to_tensor
 from tapejit.variable import Variable, paused_tapes
 
 __all__ = ["custom_gradient", "grad_pass_through", "recompute_grad"]

@@ -20,10 +20,11 @@ from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.op import Op, register, thread
 from tapejit.record.recorder import SymbolicTensor, recording
 from tapejit.tape import GradientTape
-from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor
+from tapejit.tensor import EagerTensor, convert_to_tensor
 
 __all__ = ["numpy_function", "py_function", "timestamp"]
 

@@ -10,6 +10,7 @@ from typing import Any
 from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.graph_tensor import GraphTensor
 from tapejit.indexed_slices import dense
 from tapejit.ir.builder import number
 from tapejit.ir.op import thread
@@ -20,7 +21,6 @@ from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, equal, full, zeros_like
 from tapejit.ops.joining import stack
 from tapejit.ops.shapes import reshape
-from tapejit.tensor import GraphTensor
 from tapejit.variable import Variable
 from tapejit.vectorized import Assigns, over_slices
 

@@ -26,6 +26,7 @@ from tapejit.carried import (
 from tapejit.core import dtypes, places
 from tapejit.core.shape import TensorShape
 from tapejit.core.types import Type
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph, Value
 from tapejit.ir.op import thread
 from tapejit.ops import control
@@ -35,7 +36,7 @@ from tapejit.passes.prune import carried_on, live
 from tapejit.record.nesting import assign_after, cell_type, cells_touched, lift, read_before
 from tapejit.record.recorder import Recorder, recording
 from tapejit.record.sizes import size_of
-from tapejit.tensor import GraphTensor, constant, convert_to_tensor
+from tapejit.tensor import constant, convert_to_tensor
 from tapejit.tensor_array import TensorArray
 
 

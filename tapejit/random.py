@@ -22,6 +22,7 @@ from tapejit.core.dtypes import DType
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim
 from tapejit.core.types import broadcast
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.op import thread
 from tapejit.ops import elementwise as e
 from tapejit.ops import random as ops
@@ -33,7 +34,7 @@ from tapejit.ops.sorting import argsort, search_sorted
 from tapejit.ops.special import erfinv
 from tapejit.record.recorder import recording
 from tapejit.selection import gather
-from tapejit.tensor import EagerTensor, GraphTensor, convert_to_tensor, dims_of, shape_of
+from tapejit.tensor import EagerTensor, convert_to_tensor, dims_of, shape_of
 from tapejit.variable import Variable, paused_tapes
 
 __all__ = [

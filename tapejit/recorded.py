@@ -20,6 +20,7 @@ from tapejit.concrete import ConcreteFunction
 from tapejit.core import places
 from tapejit.core.places import place_of
 from tapejit.function import Function
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.builder import number
 from tapejit.ir.graph import Value
 from tapejit.ir.names import Names, identifier
@@ -29,7 +30,7 @@ from tapejit.record.recorder import Recorder
 from tapejit.record.source import name_at
 from tapejit.record.sweep import Record
 from tapejit.spec import TensorSpec
-from tapejit.tensor import EagerTensor, GraphTensor
+from tapejit.tensor import EagerTensor
 from tapejit.tracing import Creation, record
 from tapejit.variable import Variable
 

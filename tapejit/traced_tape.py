@@ -13,6 +13,7 @@ from typing import Any
 
 from tapejit.core import places
 from tapejit.explain.gradients import NO_GRADIENT, Explanation, Line, explain, lines_of, source_in
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names
@@ -20,7 +21,6 @@ from tapejit.ir.op import Op, thread
 from tapejit.passes.differentiate import Differentiator
 from tapejit.record.recorder import Recorder, SymbolicTensor
 from tapejit.record.source import name_at
-from tapejit.tensor import GraphTensor
 from tapejit.variable import Variable
 
 

@@ -21,6 +21,7 @@ from tapejit.core import places, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.explain.frozen import Frozen
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.interpreter import run
 from tapejit.ir.names import identifier
@@ -28,7 +29,7 @@ from tapejit.ops.operand import Operand, Tensor
 from tapejit.record.recorder import Recorder, SymbolicTensor, recording
 from tapejit.record.source import name_at
 from tapejit.signature import Arguments, ProtocolLeaf, Signature, TensorLeaf, VariableLeaf
-from tapejit.tensor import EagerTensor, GraphTensor
+from tapejit.tensor import EagerTensor
 from tapejit.tracebacks import told
 from tapejit.variable import Variable, paused_tapes, variable_behind
 

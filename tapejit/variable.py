@@ -17,6 +17,7 @@ from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.names import identifier
 from tapejit.ir.op import Op, thread
 from tapejit.ops.broadcasting import broadcast_like
@@ -29,7 +30,7 @@ from tapejit.record.recorder import Recorder, recording
 from tapejit.record.source import name_at
 from tapejit.scope import name_scope, scoped
 from tapejit.selection import gather, gather_nd, scattered
-from tapejit.tensor import EagerTensor, GraphTensor, Reference, convert_to_tensor, execute
+from tapejit.tensor import EagerTensor, Reference, convert_to_tensor, execute
 
 
 class VariableSynchronization(Enum):

@@ -15,6 +15,7 @@ from tapejit.core.errors import InternalError
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.function import function
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Literal, Operand, Value
 from tapejit.ir.op import thread
@@ -25,7 +26,7 @@ from tapejit.passes.partition import undeclared
 from tapejit.record.inline import inline
 from tapejit.record.nesting import cells_touched, lift, read_before
 from tapejit.record.recorder import Recorder, recording
-from tapejit.tensor import EagerTensor, GraphTensor
+from tapejit.tensor import EagerTensor
 from tapejit.variable import paused_tapes
 
 Build = Callable[..., list[Any]]

@@ -19,12 +19,13 @@ from tapejit.autograph.values import UNDEFINED, State, symbolic
 from tapejit.carried import leaves_of, tensorlike
 from tapejit.core import dtypes, places
 from tapejit.debugging import Assert
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir import structure
 from tapejit.ir.op import thread
 from tapejit.ops import elementwise as e
 from tapejit.ops.families import Elementwise
 from tapejit.record.recorder import Recorder, recording
-from tapejit.tensor import GraphTensor, convert_to_tensor
+from tapejit.tensor import convert_to_tensor
 
 SIDES = ("the main branch", "the else branch")
 

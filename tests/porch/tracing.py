@@ -8,12 +8,12 @@ import optree
 import tapejit as tf
 from tapejit.core import dtypes, sizes
 from tapejit.core.types import Type
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir import interpreter
 from tapejit.ir.graph import Graph
 from tapejit.ir.parser import parse
 from tapejit.ir.printer import text
 from tapejit.record.recorder import Recorder, recording
-from tapejit.tensor import GraphTensor
 
 
 def eager(f, *arrays):

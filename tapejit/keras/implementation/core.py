@@ -23,10 +23,10 @@ from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.functional import along_slices
+from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph
 from tapejit.record.recorder import Recorder, recording
 from tapejit.selection import scattered
-from tapejit.tensor import GraphTensor
 from tapejit.variable import paused_tapes
 
 py_slice = slice  # Keras has a function of that name
