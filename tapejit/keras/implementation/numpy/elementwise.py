@@ -1,98 +1,361 @@
-"""Functions of single elements: arithmetic, comparison, logic, powers, angles."""
+"""Functions of single elements: arithmetic, comparison, logic, bits, powers, angles."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tapejit as tf
 from tapejit.keras.implementation.core import cast, convert_to_tensor
-from tapejit.keras.implementation.numpy.promotion import alike, binary, binary_floating, logical, unary, unary_floating
+from tapejit.keras.implementation.numpy.promotion import (
+    alike,
+    all_floating,
+    all_numeric,
+    binary,
+    binary_floating,
+    dtype_of,
+    floating,
+    is_number,
+    logical,
+    numeric,
+    tensors,
+    test,
+    unary,
+    unary_floating,
+    unary_numeric,
+    unary_whole,
+    wide,
+)
 from tapejit.keras.implementation.numpy.rows import by_rows
+from tapejit.ops import elementwise as e
 
 __all__ = [
-    "abs", "absolute", "add", "ceil", "clip", "cos", "divide", "divide_no_nan", "equal", "exp", "expm1", "floor", "floor_divide",
-    "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "logical_and", "logical_not",
-    "logical_or", "maximum", "minimum", "mod", "multiply", "negative", "not_equal", "power", "reciprocal", "round", "sign", "sin", "sqrt",
-    "square", "subtract", "tanh", "true_divide", "where",
+    "abs",
+    "absolute",
+    "add",
+    "allclose",
+    "angle",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "cbrt",
+    "ceil",
+    "clip",
+    "conj",
+    "conjugate",
+    "copy",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "divide",
+    "divide_no_nan",
+    "equal",
+    "exp",
+    "exp2",
+    "expm1",
+    "fabs",
+    "floor",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "gcd",
+    "greater",
+    "greater_equal",
+    "heaviside",
+    "hypot",
+    "i0",
+    "imag",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "lcm",
+    "ldexp",
+    "left_shift",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logaddexp",
+    "logaddexp2",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "mod",
+    "multiply",
+    "nan_to_num",
+    "negative",
+    "nextafter",
+    "not_equal",
+    "power",
+    "rad2deg",
+    "real",
+    "reciprocal",
+    "right_shift",
+    "round",
+    "sign",
+    "signbit",
+    "sin",
+    "sinc",
+    "sinh",
+    "sqrt",
+    "square",
+    "subtract",
+    "tan",
+    "tanh",
+    "true_divide",
+    "trunc",
 ]  # fmt: skip
 
-
-def add(x1: Any, x2: Any) -> Any:
-    x1, x2 = alike(x1, x2)
-    return tf.logical_or(x1, x2) if getattr(x1, "dtype", None) == tf.bool else tf.add(x1, x2)
-
-
-@by_rows
-def multiply(x1: Any, x2: Any) -> Any:
-    x1, x2 = alike(x1, x2)
-    return tf.logical_and(x1, x2) if getattr(x1, "dtype", None) == tf.bool else tf.multiply(x1, x2)
-
-
+# ------------------------------------------------------------------------------------------------ arithmetic
+add = binary(tf.add, tf.logical_or)
 subtract = binary(tf.subtract)
-maximum = binary(tf.maximum)
-minimum = binary(tf.minimum)
-equal = binary(tf.equal)
-not_equal = binary(tf.not_equal)
+multiply = by_rows(binary(tf.multiply, tf.logical_and))
+maximum = binary(tf.maximum, tf.logical_or)
+minimum = binary(tf.minimum, tf.logical_and)
+mod = binary(tf.math.floormod)
+fmod = binary(tf.math.truncatemod)
+floor_divide = binary(tf.math.floordiv)
+true_divide = divide = by_rows(binary_floating(tf.divide))
+divide_no_nan = binary_floating(tf.math.divide_no_nan)
+
+absolute = abs = by_rows(unary(lambda x: x if x.dtype.is_bool or x.dtype.is_unsigned else tf.abs(x)))
+fabs = unary_floating(tf.abs)
+negative = by_rows(unary_numeric(tf.negative))
+sign = by_rows(unary_numeric(lambda x: tf.cast(x > 0, x.dtype) if x.dtype.is_unsigned else tf.sign(x)))
+square = by_rows(unary_numeric(tf.square))
+reciprocal = unary_floating(tf.math.reciprocal)
+floor = unary_floating(tf.floor)
+ceil = unary_floating(tf.math.ceil)
+trunc = unary_whole(e.trunc)
+copy = unary(tf.identity)
+
+
+def power(x1: Any, x2: Any) -> Any:
+    """`x1` to the power of `x2`."""
+    return tf.pow(*all_numeric(x1, x2))
+
+
+def clip(x: Any, x_min: Any, x_max: Any) -> Any:
+    """`x` kept between `x_min` and `x_max`, in a dtype that holds them all."""
+    return minimum(maximum(numeric(x), x_min), x_max)
+
+
+def round(x: Any, decimals: int = 0) -> Any:
+    """`x` to so many decimals, halves to even digits; integers to tens, hundreds ... for negative `decimals`."""
+    x = convert_to_tensor(x)
+    if x.dtype.is_floating:
+        return tf.round(x) if decimals == 0 else tf.round(x * 10.0**decimals) / 10.0**decimals
+    if decimals >= 0:
+        return x
+    unit = 10.0**-decimals
+    return cast(tf.round(floating(x) / unit) * unit, x.dtype)
+
+
+def hypot(x1: Any, x2: Any) -> Any:
+    """sqrt(x1**2 + x2**2), without overflow."""
+    x1, x2 = (tf.abs(x) for x in all_floating(x1, x2))
+    high, low = tf.maximum(x1, x2), tf.minimum(x1, x2)
+    ratio = low / tf.where(high == 0, tf.ones_like(high), high)
+    return tf.where(tf.math.is_inf(high), high, high * tf.sqrt(1 + tf.square(ratio)))
+
+
+def heaviside(x1: Any, x2: Any) -> Any:
+    """0 where `x1` is negative, 1 where it is positive, `x2` where it is 0, NaN where it is NaN."""
+    x1, x2 = all_floating(x1, x2)
+    return tf.where(x1 == 0, x2, tf.where(tf.math.is_nan(x1), x1, tf.cast(x1 > 0, x1.dtype)))
+
+
+def gcd(x1: Any, x2: Any) -> Any:
+    """The greatest common divisor of integers, element by element, never negative."""
+    x1, x2 = (absolute(x) for x in tensors(x1, x2))
+    x1, x2 = x1 + tf.zeros_like(x2), x2 + tf.zeros_like(x1)  # one shape
+
+    def step(a: Any, b: Any) -> tuple[Any, Any]:
+        rest = tf.math.floormod(a, tf.maximum(b, 1))
+        return tf.where(b == 0, a, b), tf.where(b == 0, b, rest)
+
+    return tf.while_loop(lambda a, b: tf.reduce_any(b != 0), step, (x1, x2))[0]
+
+
+def lcm(x1: Any, x2: Any) -> Any:
+    """The least common multiple of integers, element by element, never negative."""
+    x1, x2 = (absolute(x) for x in tensors(x1, x2))
+    return x1 // tf.maximum(gcd(x1, x2), 1) * x2
+
+
+def nextafter(x1: Any, x2: Any) -> Any:
+    """The floating-point number next to `x1` in the direction of `x2`."""
+    x1, x2 = all_floating(x1, x2)
+    return cast(tf.math.nextafter(wide(x1), wide(x2)), x1.dtype)
+
+
+def ldexp(x1: Any, x2: Any) -> Any:
+    """`x1` times 2 to the power of the integer `x2`. TypeError if that is no integer."""
+    x1, x2 = convert_to_tensor(x1), convert_to_tensor(x2)
+    if not x2.dtype.is_integer:
+        raise TypeError(f"ldexp exponent must be an integer type. Received: x2 dtype={x2.dtype}")
+    x1, x2 = all_floating(x1, x2)
+    return x1 * tf.pow(tf.fill([], tf.constant(2, x1.dtype)), x2)
+
+
+def nan_to_num(x: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    """`x` with NaN replaced by `nan` and infinities by these numbers, or by the dtype's largest and smallest."""
+    x = convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        return x
+    for hit, value in (
+        (tf.math.is_nan(x), nan),
+        (x == math.inf, x.dtype.max if posinf is None else posinf),
+        (x == -math.inf, x.dtype.min if neginf is None else neginf),
+    ):
+        x = tf.where(hit, convert_to_tensor(value, x.dtype), x)
+    return x
+
+
+# ------------------------------------------------------------------------------------------------ comparison
+equal = binary(tf.equal, tf.equal)
+not_equal = binary(tf.not_equal, tf.not_equal)
 greater = binary(tf.greater)
 greater_equal = binary(tf.greater_equal)
 less = binary(tf.less)
 less_equal = binary(tf.less_equal)
-power = binary(tf.pow)
-mod = binary(tf.math.floormod)
-floor_divide = binary(tf.math.floordiv)
-true_divide = by_rows(binary_floating(tf.divide))
-divide = true_divide
-divide_no_nan = binary_floating(tf.math.divide_no_nan)
+
+isfinite = test(tf.math.is_finite, True)
+isinf = test(tf.math.is_inf, False)
+isnan = test(tf.math.is_nan, False)
+isposinf = test(lambda x: x == math.inf, False)
+isneginf = test(lambda x: x == -math.inf, False)
+signbit = unary(
+    lambda x: e.copysign(tf.ones_like(x), x) < 0 if x.dtype.is_floating else tf.fill(x.dims, False) if x.dtype.is_bool else x < 0
+)
+
+
+def isreal(x: Any) -> Any:
+    """Whether there is no imaginary part."""
+    x = convert_to_tensor(x)
+    return tf.math.imag(x) == 0 if x.dtype.is_complex else tf.fill(x.dims, True)
+
+
+def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Whether |x1 - x2| <= atol + rtol * |x2|; infinities are close to themselves only."""
+    x1, x2 = all_floating(x1, x2)
+    close = tf.logical_and(tf.abs(x1 - x2) <= atol + rtol * tf.abs(x2), tf.math.is_finite(x2))
+    close = tf.logical_or(close, x1 == x2)
+    return tf.logical_or(close, tf.logical_and(tf.math.is_nan(x1), tf.math.is_nan(x2))) if equal_nan else close
+
+
+def allclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Whether all elements are close: a bool scalar."""
+    return tf.reduce_all(isclose(x1, x2, rtol, atol, equal_nan))
+
+
+def _unless_nan(op: Any) -> Any:
+    """The function `op` of two tensors that takes the other operand where one is NaN."""
+
+    def function(x1: Any, x2: Any) -> Any:
+        x1, x2 = tensors(x1, x2)
+        if not x1.dtype.is_floating:
+            return op(x1, x2)
+        return tf.where(tf.math.is_nan(x1), x2, tf.where(tf.math.is_nan(x2), x1, op(x1, x2)))
+
+    return function
+
+
+fmax = _unless_nan(maximum)
+fmin = _unless_nan(minimum)
+
+# ----------------------------------------------------------------------------------------------- logic and bits
 logical_and = logical(tf.logical_and)
 logical_or = logical(tf.logical_or)
-
-absolute = abs = by_rows(unary(lambda x: x if x.dtype == tf.bool or x.dtype.is_unsigned else tf.abs(x)))
-negative = by_rows(unary(tf.negative))
-sign = by_rows(unary(tf.sign))
-reciprocal = unary_floating(tf.math.reciprocal)
-sqrt = by_rows(unary_floating(tf.sqrt))
-exp = unary_floating(tf.exp)
-expm1 = unary_floating(tf.math.expm1)
-log = unary_floating(tf.math.log)
-log1p = unary_floating(tf.math.log1p)
-sin = unary_floating(tf.sin)
-cos = unary_floating(tf.cos)
-tanh = unary_floating(tf.tanh)
-floor = unary_floating(tf.floor)
-ceil = unary_floating(tf.math.ceil)
-isfinite = unary_floating(tf.math.is_finite)
-isinf = unary_floating(tf.math.is_inf)
-isnan = unary_floating(tf.math.is_nan)
+logical_xor = logical(tf.math.logical_xor)
+bitwise_and = binary(tf.bitwise.bitwise_and, tf.logical_and)
+bitwise_or = binary(tf.bitwise.bitwise_or, tf.logical_or)
+bitwise_xor = binary(tf.bitwise.bitwise_xor, tf.math.logical_xor)
+bitwise_left_shift = left_shift = binary(tf.bitwise.left_shift)
+bitwise_right_shift = right_shift = binary(tf.bitwise.right_shift)
+bitwise_invert = bitwise_not = unary(lambda x: tf.logical_not(x) if x.dtype.is_bool else tf.bitwise.invert(x))
 
 
 def logical_not(x: Any) -> Any:
+    """Whether `x` is false or 0."""
     return tf.logical_not(cast(x, "bool"))
 
 
-@by_rows
-def square(x: Any) -> Any:
-    x = convert_to_tensor(x)
-    return tf.square(cast(x, "int32") if x.dtype == tf.bool else x)
+# -------------------------------------------------------------------------------------------- powers and logarithms
+sqrt = by_rows(unary_floating(tf.sqrt))
+cbrt = unary_floating(lambda x: tf.sign(x) * tf.pow(tf.abs(x), 1 / 3))
+exp = unary_floating(tf.exp)
+exp2 = unary_floating(lambda x: tf.exp(x * math.log(2)))
+expm1 = unary_floating(tf.math.expm1)
+log = unary_floating(tf.math.log)
+log1p = unary_floating(tf.math.log1p)
+log2 = unary_floating(lambda x: tf.math.log(x) / math.log(2))
+log10 = unary_floating(lambda x: tf.math.log(x) / math.log(10))
+i0 = unary_floating(tf.math.bessel_i0)
 
 
-def clip(x: Any, x_min: Any, x_max: Any) -> Any:
-    x = convert_to_tensor(x)
-    return minimum(maximum(cast(x, "int32") if x.dtype == tf.bool else x, x_min), x_max)
+def _log_sum(scale: float) -> Any:
+    """log_b(b**x1 + b**x2) with log(b) = `scale`, without overflow; equal infinities give themselves."""
+
+    def function(x1: Any, x2: Any) -> Any:
+        x1, x2 = all_floating(x1, x2)
+        apart = tf.where(x1 == x2, tf.zeros_like(x1), x1 - x2)
+        return tf.maximum(x1, x2) + tf.math.log1p(tf.exp(-tf.abs(apart) * scale)) / scale
+
+    return function
 
 
-def round(x: Any, decimals: int = 0) -> Any:
-    x = convert_to_tensor(x)
-    if decimals == 0:
-        return tf.round(x) if x.dtype.is_floating else x
-    scaled = tf.round(true_divide(multiply(x, 10.0**decimals), 1.0))
-    return cast(true_divide(scaled, 10.0**decimals), x.dtype)
+logaddexp = _log_sum(1.0)
+logaddexp2 = _log_sum(math.log(2))
+
+# ------------------------------------------------------------------------------------------------ angles
+sin = unary_floating(tf.sin)
+cos = unary_floating(tf.cos)
+tan = unary_floating(tf.tan)
+sinh = unary_floating(tf.sinh)
+cosh = unary_floating(tf.cosh)
+tanh = unary_floating(tf.tanh)
+arcsin = unary_floating(tf.asin)
+arccos = unary_floating(tf.acos)
+arctan = unary_floating(tf.atan)
+arcsinh = unary_floating(tf.asinh)
+arccosh = unary_floating(tf.acosh)
+arctanh = unary_floating(tf.atanh)
+arctan2 = binary_floating(tf.atan2)
+deg2rad = unary_floating(lambda x: x * (math.pi / 180))
+rad2deg = unary_floating(lambda x: x * (180 / math.pi))
 
 
-def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
-    """`x1` where the condition holds, else `x2`; without them the places where it holds, one tensor for each axis."""
-    condition = convert_to_tensor(condition, "bool")
-    if x1 is None and x2 is None:
-        return tuple(tf.unstack(tf.where(condition), axis=1))
-    if x1 is None or x2 is None:
-        raise ValueError("`x1` and `x2` either both should be `None` or both should have non-None value.")
-    return tf.where(condition, *alike(x1, x2))
+def sinc(x: Any) -> Any:
+    """sin(pi x) / (pi x), 1 at 0."""
+    x = floating(x)
+    angle = math.pi * tf.where(x == 0, tf.ones_like(x), x)
+    return tf.where(x == 0, tf.ones_like(x), tf.sin(angle) / angle)
+
+
+# ----------------------------------------------------------------------------------------------- complex numbers
+conjugate = conj = unary(tf.math.conj)
+real = unary(lambda x: tf.math.real(x) if x.dtype.is_complex else x)
+imag = unary(lambda x: tf.math.imag(x) if x.dtype.is_complex else tf.zeros_like(x))
+angle = unary_floating(tf.math.angle)

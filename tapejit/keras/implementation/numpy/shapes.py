@@ -1,31 +1,40 @@
-"""Functions that move elements: shapes, joining, repeating, taking."""
+"""Functions that move elements: shapes, axes, joining, cutting, repeating, padding."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tapejit as tf
-from tapejit.keras.implementation.core import convert_to_tensor
-from tapejit.keras.implementation.numpy.promotion import alike
+from tapejit.core import sizes
+from tapejit.core.sizes import Dim
+from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.numpy.promotion import tensors
+from tapejit.math import axes_of
+from tapejit.ops.creation import iota
+from tapejit.tensor import dims_of
 
 __all__ = [
-    "broadcast_to",
-    "concatenate",
-    "expand_dims",
-    "flip",
-    "ndim",
-    "ravel",
-    "reshape",
-    "size",
-    "squeeze",
-    "stack",
-    "tile",
-    "transpose",
-]
+    "append", "array_split", "broadcast_to", "concatenate", "dsplit", "dstack", "expand_dims", "flip", "fliplr", "flipud", "hsplit",
+    "hstack", "moveaxis", "ndim", "pad", "ravel", "repeat", "reshape", "roll", "rot90", "size", "split", "squeeze", "stack", "swapaxes",
+    "tile", "transpose", "vsplit", "vstack",
+]  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ shapes
+def ndim(x: Any) -> int:
+    return len(convert_to_tensor(x).dims)
+
+
+def size(x: Any) -> Any:
+    """The number of elements, an int unless the shape has open sizes."""
+    x = convert_to_tensor(x)
+    count = sizes.product(x.dims)
+    return count if isinstance(count, int) else tf.size(x)
 
 
 def reshape(x: Any, newshape: Any) -> Any:
-    return tf.reshape(convert_to_tensor(x), [newshape] if isinstance(newshape, int) else newshape)
+    return tf.reshape(convert_to_tensor(x), newshape)
 
 
 def ravel(x: Any) -> Any:
@@ -33,58 +42,256 @@ def ravel(x: Any) -> Any:
 
 
 def squeeze(x: Any, axis: Any = None) -> Any:
-    return tf.squeeze(convert_to_tensor(x), list(axis) if isinstance(axis, tuple) else axis)
+    x = convert_to_tensor(x)
+    axes = None if axis is None else [int(a) for a in _listed(axis)]
+    return x if axes == [] else tf.squeeze(x, axes)
 
 
 def expand_dims(x: Any, axis: Any) -> Any:
     """`x` with axes of size 1 at these places of the result."""
     x = convert_to_tensor(x)
-    rank = len(x.dims) + (len(axis) if isinstance(axis, tuple | list) else 1)
-    for a in sorted(a % rank for a in (axis if isinstance(axis, tuple | list) else (axis,))):
-        x = tf.expand_dims(x, a)
-    return x
-
-
-def transpose(x: Any, axes: Any = None) -> Any:
-    return tf.transpose(convert_to_tensor(x), axes)
+    new = set(_axes(axis, len(x.dims) + len(_listed(axis))))
+    rest = iter(x.dims)
+    return tf.reshape(x, [1 if k in new else next(rest) for k in range(len(x.dims) + len(new))])
 
 
 def broadcast_to(x: Any, shape: Any) -> Any:
     return tf.broadcast_to(convert_to_tensor(x), shape)
 
 
-def tile(x: Any, repeats: Any) -> Any:
-    """`x` repeated along its last axes, or as often as `repeats` says for each of as many axes as there are."""
+def _listed(axis: Any) -> list[Any]:
+    return list(axis) if isinstance(axis, tuple | list) else [axis]
+
+
+def _axes(axis: Any, rank: int) -> list[int]:
+    """One axis or several, counted from 0, in the order given. ValueError for one that there is not, or that is named twice."""
+    axes = [int(a) for a in _listed(axis)]
+    if not all(-rank <= a < rank for a in axes):
+        raise ValueError(f"axis {axis} is out of bounds for a tensor of {rank} axes")
+    axes = [a % rank for a in axes]
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"repeated axis in {axis}")
+    return axes
+
+
+# ------------------------------------------------------------------------------------------------ order of axes
+def transpose(x: Any, axes: Any = None) -> Any:
     x = convert_to_tensor(x)
-    repeats = [repeats] if isinstance(repeats, int) else list(repeats)
-    missing = len(x.dims) - len(repeats)
-    if missing < 0:
-        x = tf.reshape(x, [1] * -missing + list(x.dims))
-    return tf.tile(x, [1] * missing + repeats)
+    order = list(reversed(range(len(x.dims)))) if axes is None else _axes(axes, len(x.dims))
+    return x if order == list(range(len(x.dims))) else tf.transpose(x, order)
 
 
-def concatenate(xs: Any, axis: int | None = 0) -> Any:
-    xs = _tensors(xs)
-    return tf.concat([tf.reshape(x, [-1]) for x in xs] if axis is None else xs, axis or 0)
+def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    """The axes of `source` moved to the places `destination`; the others keep their order."""
+    x = convert_to_tensor(x)
+    rank = len(x.dims)
+    moved = dict(zip(_axes(destination, rank), _axes(source, rank), strict=True))
+    rest = (k for k in range(rank) if k not in moved.values())
+    return transpose(x, [moved[k] if k in moved else next(rest) for k in range(rank)])
 
 
-def stack(x: Any, axis: int = 0) -> Any:
-    return tf.stack(_tensors(x), axis)
-
-
-def _tensors(xs: Any) -> list[Any]:
-    """`xs` as tensors of one dtype."""
-    return alike(*(convert_to_tensor(x) for x in xs))
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    x = convert_to_tensor(x)
+    return moveaxis(x, (axis1, axis2), (axis2, axis1)) if axis1 % len(x.dims) != axis2 % len(x.dims) else x
 
 
 def flip(x: Any, axis: Any = None) -> Any:
     x = convert_to_tensor(x)
-    return tf.reverse(x, list(range(len(x.dims))) if axis is None else list(axis) if isinstance(axis, tuple | list) else [axis])
+    axes = list(range(len(x.dims))) if axis is None else _axes(axis, len(x.dims))
+    return tf.reverse(x, axes) if axes else x
 
 
-def ndim(x: Any) -> int:
-    return len(convert_to_tensor(x).dims)
+def fliplr(x: Any) -> Any:
+    return flip(x, 1)
 
 
-def size(x: Any) -> Any:
-    return tf.size(convert_to_tensor(x))
+def flipud(x: Any) -> Any:
+    return flip(x, 0)
+
+
+def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
+    """`array` turned `k` times by 90 degrees in the plane of two axes, from the first towards the second.
+
+    ValueError for fewer than two axes, or for `axes` that are not two different ones.
+    """
+    array = convert_to_tensor(array)
+    if len(array.dims) < 2:
+        raise ValueError(f"Input array must have at least 2 dimensions. Received: array.ndim={len(array.dims)}")
+    if len(axes) != 2 or axes[0] == axes[1]:
+        raise ValueError(f"Invalid axes: {axes}. Axes must be a tuple of two different dimensions.")
+    first, second = _axes(axes, len(array.dims))
+    match k % 4:
+        case 0:
+            return array
+        case 1:
+            return swapaxes(flip(array, second), first, second)
+        case 2:
+            return flip(array, (first, second))
+        case _:
+            return flip(swapaxes(array, first, second), second)
+
+
+# ------------------------------------------------------------------------------------------------ joining
+def concatenate(xs: Any, axis: int | None = 0) -> Any:
+    xs = tensors(*xs)
+    if axis is None:
+        xs, axis = [ravel(x) for x in xs], 0
+    return tf.concat(xs, axis) if len(xs) > 1 else xs[0]
+
+
+def append(x1: Any, x2: Any, axis: int | None = None) -> Any:
+    return concatenate([x1, x2], axis)
+
+
+def stack(x: Any, axis: int = 0) -> Any:
+    return tf.stack(tensors(*x), axis)
+
+
+def hstack(xs: Any) -> Any:
+    """Joined along the second axis, or the only one."""
+    xs = [_of_rank(1, x) for x in xs]
+    return concatenate(xs, 0 if len(xs[0].dims) == 1 else 1)
+
+
+def vstack(xs: Any) -> Any:
+    """Joined along the first axis; vectors are rows."""
+    return concatenate([_of_rank(2, x) for x in xs], 0)
+
+
+def dstack(xs: Any) -> Any:
+    """Joined along the third axis; matrices get one of size 1, vectors are rows."""
+    return concatenate([_of_rank(3, x) for x in xs], 2)
+
+
+def _of_rank(least: int, x: Any) -> Any:
+    """`x` with at least this many axes: those of size 1 in front of a vector, behind a matrix."""
+    x = convert_to_tensor(x)
+    dims = list(x.dims) or [1]
+    if len(dims) < least and len(dims) == 1:
+        dims = [1, *dims]
+    dims += [1] * (least - len(dims))
+    return x if len(dims) == len(x.dims) else tf.reshape(x, dims)
+
+
+# ------------------------------------------------------------------------------------------------ cutting
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """Pieces along `axis`: so many equal ones, or those that end at the indices. ValueError if equal ones do not fit."""
+    x = convert_to_tensor(x)
+    (axis,) = _axes(axis, len(x.dims))
+    n = x.dims[axis]
+    if isinstance(indices_or_sections, int):
+        if isinstance(n, int) and n % indices_or_sections:
+            raise ValueError(f"A split into {indices_or_sections} equal pieces does not fit axis {axis} of shape {x.shape}")
+        return list(tf.split(x, indices_or_sections, axis))
+    bounds = [b if not isinstance(b, int) else _within(b, n) for b in dims_of(indices_or_sections)]
+    lengths = [_length(b, e) for b, e in zip([0, *bounds], [*bounds, n], strict=True)]
+    if _sums_to(lengths, n):
+        return list(tf.split(x, lengths, axis))
+    starts = [0, *bounds]
+    return [x[(*[slice(None)] * axis, slice(b, e))] for b, e in zip(starts, [*bounds, None], strict=True)]
+
+
+def _within(bound: int, n: Dim) -> int:
+    if not isinstance(n, int):
+        return bound
+    return max(0, min(bound + n if bound < 0 else bound, n))
+
+
+def _length(begin: Dim, end: Dim) -> Dim:
+    return max(0, end - begin) if isinstance(begin, int) and isinstance(end, int) else end - begin
+
+
+def _sums_to(lengths: list[Dim], n: Dim) -> bool:
+    return not isinstance(n, int) or (all(isinstance(d, int) for d in lengths) and sum(lengths) == n)
+
+
+def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """As `split`; of pieces that cannot be equal the first ones have one element more."""
+    x = convert_to_tensor(x)
+    if not isinstance(indices_or_sections, int):
+        return split(x, indices_or_sections, axis)
+    least, more = divmod(x.dims[axis], indices_or_sections)
+    return list(tf.split(x, [least + 1] * more + [least] * (indices_or_sections - more), axis))
+
+
+def hsplit(x: Any, indices_or_sections: Any) -> list[Any]:
+    x = convert_to_tensor(x)
+    return split(x, indices_or_sections, 0 if len(x.dims) == 1 else 1)
+
+
+def vsplit(x: Any, indices_or_sections: Any) -> list[Any]:
+    return split(x, indices_or_sections, 0)
+
+
+def dsplit(x: Any, indices_or_sections: Any) -> list[Any]:
+    return split(x, indices_or_sections, 2)
+
+
+# ------------------------------------------------------------------------------------------------ repeating
+def tile(x: Any, repeats: Any) -> Any:
+    """`x` repeated along its last axes, or as often as `repeats` says for each of as many axes as there are."""
+    x = convert_to_tensor(x)
+    often = list(dims_of(repeats))
+    missing = len(x.dims) - len(often)
+    if missing < 0:
+        x = tf.reshape(x, [1] * -missing + list(x.dims))
+    return tf.tile(x, [1] * missing + often)
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+    return tf.repeat(convert_to_tensor(x), repeats, axis)
+
+
+def roll(x: Any, shift: Any, axis: Any = None) -> Any:
+    """Elements moved on by `shift` along `axis`, those that fall out come in at the other end; without `axis` of the flat tensor."""
+    x = convert_to_tensor(x)
+    if axis is None:
+        return tf.reshape(tf.roll(ravel(x), shift, 0), x.dims)
+    axes, shifts = _listed(axis), dims_of(shift)
+    if len(shifts) != len(axes):
+        count = max(len(shifts), len(axes))
+        axes, shifts = (list(v) * (count if len(v) == 1 else 1) for v in (axes, shifts))
+    return tf.roll(x, shifts, axes)
+
+
+# ------------------------------------------------------------------------------------------------ padding
+_MIRRORED = {"reflect": "REFLECT", "symmetric": "SYMMETRIC"}
+_PLACED: dict[str, Callable[[Any, Any], Any]] = {
+    "edge": lambda place, n: tf.clip_by_value(place, 0, n - 1),
+    "wrap": tf.math.floormod,
+    "circular": tf.math.floormod,
+}
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
+    """Elements put before and after along each axis, as the pairs of `pad_width` say: a constant, or others of the tensor.
+
+    ValueError for `constant_values` with another mode. NotImplementedError for other modes.
+    """
+    x = convert_to_tensor(x)
+    if mode != "constant" and constant_values is not None:
+        raise ValueError(f"Argument `constant_values` can only be provided when `mode == 'constant'`. Received: mode={mode}")
+    pairs = _pairs(pad_width, len(x.dims))
+    if mode == "constant":
+        value = 0 if constant_values is None else cast(constant_values, x.dtype)
+        return tf.pad(x, pairs, constant_values=value)
+    if mode in _MIRRORED:
+        return tf.pad(x, pairs, _MIRRORED[mode])
+    if mode not in _PLACED:
+        raise NotImplementedError(f"pad with mode={mode!r}; there are constant, reflect, symmetric, {', '.join(_PLACED)}")
+    for axis, (before, after) in enumerate(pairs):
+        n = tf.shape(x)[axis]
+        if (before, after) != (0, 0):
+            x = tf.gather(x, _PLACED[mode](iota(size=before + x.dims[axis] + after, dtype=tf.int32) - before, n), axis=axis)
+    return x
+
+
+def _pairs(pad_width: Any, rank: int) -> list[tuple[Any, Any]]:
+    """One number for all, one pair for all, or a pair for each axis, as pairs."""
+    if isinstance(pad_width, int):
+        return [(pad_width, pad_width)] * rank
+    rows = [tuple(row) if hasattr(row, "__len__") else row for row in pad_width]
+    if rows and not isinstance(rows[0], tuple):
+        return [(rows[0], rows[-1])] * rank
+    rows = [row * (2 if len(row) == 1 else 1) for row in rows]
+    return rows * rank if len(rows) == 1 else rows
