@@ -1,4 +1,4 @@
-"""Conversions between dtypes, `tf.cast` and `tf.saturate_cast`, and `tf.stop_gradient`."""
+"""Conversions between dtypes, `tf.cast`, `tf.saturate_cast` and `tf.bitcast`, and `tf.stop_gradient`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from tapejit.core import places
 from tapejit.core.dtypes import DType, as_dtype
+from tapejit.core.errors import InvalidArgumentError
 from tapejit.indexed_slices import IndexedSlices
 from tapejit.ops import complex as _complex
+from tapejit.ops import bitcast as _bitcast
 from tapejit.ops import elementwise as e
 from tapejit.tensor import Tensor, convert_to_tensor
 
-__all__ = ["cast", "saturate_cast", "stop_gradient"]
+__all__ = ["bitcast", "cast", "saturate_cast", "stop_gradient"]
 
 
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
@@ -42,6 +45,18 @@ def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Any:
         if most is not None:
             x = e.minimum(x, most)
     return cast(x, wanted)
+
+
+def bitcast(input: Any, type: Any, name: str | None = None) -> Any:
+    """The bytes of `input` read as numbers of `type`; of smaller ones a last axis holds the parts, of larger ones there was one.
+
+    InvalidArgumentError if the last axis does not fit, TypeError for bools and complex numbers.
+    """
+    x, wanted = convert_to_tensor(input), as_dtype(type)
+    try:
+        return x if x.dtype is wanted else _bitcast.bitcast(x, dtype=wanted)
+    except ValueError as error:
+        raise InvalidArgumentError(places.with_place(str(error))) from None
 
 
 def _limits(given: DType, wanted: DType) -> tuple[Any, Any]:

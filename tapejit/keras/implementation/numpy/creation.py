@@ -78,6 +78,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
 def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0) -> Any:
     """`num` evenly spaced numbers from `start` to `stop`, which is the last of them unless `endpoint` is False, along a new `axis`."""
     start, stop = all_floating(start, stop)
+    (num,) = dims_of(num)
     steps = num - 1 if endpoint else num
     share = tf.cast(iota(size=num, dtype=tf.int32), wide(start).dtype) / max(steps, 1)
     low, high = (tf.expand_dims(wide(x), -1) for x in (start, stop))

@@ -199,7 +199,7 @@ def unique(
     order = _row_order(rows)
     ordered = tf.gather(rows, order)
     other = tf.not_equal(ordered[1:], ordered[:-1])
-    other = tf.reduce_any(other, list(range_of_rank(other))) if len(other.dims) > 1 else other
+    other = tf.reduce_any(tf.reshape(other, [other.dims[0], sizes.product(other.dims[1:])]), 1)
     first = tf.concat([tf.fill([sizes.minimum(n, 1)], True), other], 0)
     group = tf.cumsum(tf.cast(first, tf.int32)) - 1
     starts = tf.reshape(tf.cast(tf.where(first), tf.int32), [-1])
@@ -218,14 +218,9 @@ def unique(
     return tuple(out) if len(out) > 1 else out[0]
 
 
-def range_of_rank(x: Any) -> range:
-    """The axes of `x` but the first."""
-    return range(1, len(x.dims))
-
-
 def _row_order(rows: Any) -> Any:
     """The stable order of rows by their first element, then the second and so on."""
-    columns = tf.reshape(rows, [rows.dims[0], -1])
+    columns = tf.reshape(rows, [rows.dims[0], sizes.product(rows.dims[1:])])
     if not isinstance(columns.dims[1], int):
         raise NotImplementedError("unique along an axis needs slices of known size")
     order = iota(size=rows.dims[0], dtype=tf.int32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from keras.src.backend.common import standardize_dtype
+
 import tapejit as tf
 from tapejit.core import sizes
 from tapejit.core.sizes import Dim
@@ -17,7 +19,7 @@ from tapejit.tensor import dims_of
 __all__ = [
     "append", "array_split", "broadcast_to", "concatenate", "dsplit", "dstack", "expand_dims", "flip", "fliplr", "flipud", "hsplit",
     "hstack", "moveaxis", "ndim", "pad", "ravel", "repeat", "reshape", "roll", "rot90", "size", "split", "squeeze", "stack", "swapaxes",
-    "tile", "transpose", "vsplit", "vstack",
+    "tile", "transpose", "view", "vsplit", "vstack",
 ]  # fmt: skip
 
 
@@ -72,6 +74,24 @@ def _axes(axis: Any, rank: int) -> list[int]:
     if len(set(axes)) != len(axes):
         raise ValueError(f"repeated axis in {axis}")
     return axes
+
+
+def view(x: Any, dtype: Any = None) -> Any:
+    """The bytes of `x` as numbers of `dtype`: as many fewer or more along the last axis as they are larger or smaller.
+
+    ValueError if they do not fit.
+    """
+    x = convert_to_tensor(x)
+    wanted = x.dtype if dtype is None else tf.as_dtype(standardize_dtype(dtype))
+    ratio = wanted.size / x.dtype.size
+    if ratio == 1:
+        return tf.bitcast(x, wanted)
+    if not x.dims or (isinstance(x.dims[-1], int) and x.dims[-1] % ratio):
+        raise ValueError(f"The last axis of shape {x.shape} and dtype {x.dtype.name} cannot be viewed as {wanted.name}")
+    *lead, last = x.dims
+    if ratio < 1:
+        return tf.reshape(tf.bitcast(x, wanted), [*lead, last * int(1 / ratio)])
+    return tf.bitcast(tf.reshape(x, [*lead, last // int(ratio), int(ratio)]), wanted)
 
 
 # ------------------------------------------------------------------------------------------------ order of axes
