@@ -10,8 +10,8 @@ from tapejit.core import places
 from tapejit.core.dtypes import DType, as_dtype
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.indexed_slices import IndexedSlices
-from tapejit.ops import complex as _complex
 from tapejit.ops import bitcast as _bitcast
+from tapejit.ops import complex as _complex
 from tapejit.ops import elementwise as e
 from tapejit.tensor import Tensor, convert_to_tensor
 

@@ -45,13 +45,11 @@ class Bitcast(Op):
         return expr.call("bitcast", x[index], dtype=dtype)
 
     def samples(self, draw: Any) -> Iterator[Any]:
-        for shape in ((3, 4), (4,), (0, 4), (2, 1, 4)):
-            for given, wanted in ((np.int32, "float32"), (np.float32, "int32"), (np.int32, "int16"), (np.int64, "uint8")):
-                yield (draw(shape, kinds="i").astype(given),), {"dtype": dtypes.as_dtype(wanted)}
-        for given, wanted in ((np.int16, "int64"), (np.uint16, "float64"), (np.uint8, "uint32")):
-            yield (draw((2, 4), 0, 100, kinds="i").astype(given),), {"dtype": dtypes.as_dtype(wanted)}
-        yield (np.asarray(7, np.int32),), {"dtype": dtypes.float32}
-        yield (np.asarray([1, -7, 300], np.int16),), {"dtype": dtypes.float16}
+        shapes: tuple[tuple[int, ...], ...] = ((3, 4), (4,), (0, 4), (2, 1, 4))
+        cases = [(s, given, wanted) for s in shapes for given, wanted in (("i4", "f4"), ("f4", "i4"), ("i4", "i2"), ("i8", "u1"))]
+        cases += [((2, 4), "i2", "i8"), ((2, 4), "u2", "f8"), ((2, 4), "u1", "u4"), ((), "i4", "f4"), ((3,), "i2", "f2")]
+        for shape, given, wanted in cases:
+            yield (draw(shape, 0, 100, kinds="i").astype(given),), {"dtype": dtypes.as_dtype(np.dtype(wanted))}
 
 
 bitcast = register(Bitcast())

@@ -75,7 +75,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     return tf.range(start, stop, step, dtype)
 
 
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0) -> Any:
+def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0) -> Any:
     """`num` evenly spaced numbers from `start` to `stop`, which is the last of them unless `endpoint` is False, along a new `axis`."""
     start, stop = all_floating(start, stop)
     (num,) = dims_of(num)
@@ -108,7 +108,8 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     """`num` numbers from `start` to `stop`, of one sign, each the same multiple of the one before."""
     start, stop = all_floating(start, stop)
-    exponents = linspace(*(tf.math.log(tf.abs(wide(x))) for x in (start, stop)), num, endpoint, axis=axis)
+    first, last = (tf.math.log(tf.abs(wide(x))) for x in (start, stop))
+    exponents = linspace(first, last, num, endpoint, axis=axis)
     sign = tf.sign(wide(start))
     out = cast(tf.exp(exponents) * (tf.expand_dims(sign, axis) if sign.dims else sign), start.dtype)
     return out if dtype is None else cast(out, dtype)

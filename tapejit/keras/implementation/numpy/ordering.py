@@ -8,7 +8,6 @@ from typing import Any
 
 import tapejit as tf
 from tapejit.core import sizes
-from tapejit.core.sizes import Dim
 from tapejit.keras.implementation.core import cast, convert_to_tensor
 from tapejit.keras.implementation.numpy.creation import linspace
 from tapejit.keras.implementation.numpy.promotion import alike, floating, tensors, wide
@@ -16,7 +15,6 @@ from tapejit.keras.implementation.numpy.shapes import moveaxis, ravel
 from tapejit.math import axes_of
 from tapejit.ops.creation import iota
 from tapejit.ops.slicing import axis_slice, scalar_of
-from tapejit.tensor import dims_of
 
 __all__ = [
     "argpartition", "argsort", "bincount", "digitize", "histogram", "isin", "median", "nanmedian", "nanpercentile", "nanquantile",
@@ -203,7 +201,7 @@ def unique(
     first = tf.concat([tf.fill([sizes.minimum(n, 1)], True), other], 0)
     group = tf.cumsum(tf.cast(first, tf.int32)) - 1
     starts = tf.reshape(tf.cast(tf.where(first), tf.int32), [-1])
-    counts = tf.math.unsorted_segment_sum(tf.ones_like(group), group, starts.dims[0])
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(group), group, [starts.dims[0]])
     values, index = tf.gather(ordered, starts), tf.gather(order, starts)
     if size is not None:
         values, index, counts = (_of_size(v, size, f) for v, f in ((values, fill_value), (index, None), (counts, 0)))
@@ -231,10 +229,8 @@ def _row_order(rows: Any) -> Any:
 
 def _of_size(x: Any, size: int, fill_value: Any) -> Any:
     """The first `size` rows; behind the last there is `fill_value`, or the first row again."""
-    (size,) = dims_of(size)
-    have: Dim = x.dims[0]
     place = iota(size=size, dtype=tf.int32)
-    there = place < scalar_of(have, tf.int32)
+    there = place < scalar_of(x.dims[0], tf.int32)
     rows = tf.gather(x, tf.where(there, place, 0))
     if fill_value is None:
         return rows

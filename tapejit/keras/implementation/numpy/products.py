@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import tapejit as tf
+from tapejit.core import sizes
 from tapejit.keras.implementation.core import cast, convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import all_floating, floating, numeric, tensors
 from tapejit.keras.implementation.numpy.shapes import moveaxis, ravel
+from tapejit.ops.slicing import axis_slice
 
 __all__ = [
     "corrcoef", "correlate", "cross", "dot", "einsum", "inner", "kron", "matmul", "outer", "slogdet", "tensordot", "vdot",
@@ -73,11 +75,11 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
 
 def einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
     """The contraction that `subscripts` names; of int8 in int32."""
-    operands = tuple(convert_to_tensor(x) for x in operands)
-    if all(x.dtype == tf.int8 for x in operands):
-        operands = tuple(cast(x, "int32") for x in operands)
-    *operands, dtype = _factors(*operands)
-    return cast(tf.einsum(subscripts, *operands), dtype)
+    given = [convert_to_tensor(x) for x in operands]
+    if all(x.dtype == tf.int8 for x in given):
+        given = [cast(x, "int32") for x in given]
+    *given, dtype = _factors(*given)
+    return cast(tf.einsum(subscripts, *given), dtype)
 
 
 def kron(x1: Any, x2: Any) -> Any:
@@ -117,27 +119,19 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
     dtype = x1.dtype
     if len(x1.dims) != 1 or len(x2.dims) != 1:
         raise ValueError(f"`x1` and `x2` must be 1-dimensional. Received: x1.shape={x1.shape}, x2.shape={x2.shape}")
-    turned = _longer(x2, x1)
-    long, short = (x2, x1) if turned else (x1, x2)
-    n = short.dims[0]
+    n, m = x1.dims[0], x2.dims[0]
+    padded = floating(tf.pad(x1, [[m - 1, m - 1]]))
+    every = tf.nn.conv1d(tf.reshape(padded, [1, -1, 1]), tf.reshape(floating(x2), [-1, 1, 1]), 1, "VALID")
+    every = tf.reshape(every, [-1])
+    least, most = sizes.minimum(n, m), sizes.maximum(n, m)
     if mode == "valid":
-        before = after = 0
+        every = axis_slice(every, 0, least - 1, most - least + 1)
     elif mode == "same":
-        before, after = n // 2, (n - 1) - n // 2
-        before, after = (after, before) if turned else (before, after)
-    elif mode == "full":
-        before = after = n - 1
-    else:
+        turned = sizes.minimum(most - n, 1)  # 1 where the second one is longer, which then counts from the other end
+        every = axis_slice(every, 0, (least - 1) // 2 + turned * ((least - 1) % 2), most)
+    elif mode != "full":
         raise ValueError(f"`mode` must be either `valid`, `same`, or `full`. Received: mode={mode}")
-    long, short = floating(tf.pad(long, [[before, after]])), floating(short)
-    out = tf.nn.conv1d(tf.reshape(long, [1, -1, 1]), tf.reshape(short, [-1, 1, 1]), 1, "VALID")
-    out = tf.reshape(out, [-1])
-    return cast(tf.reverse(out, [0]) if turned else out, dtype)
-
-
-def _longer(x: Any, y: Any) -> bool:
-    n, m = x.dims[0], y.dims[0]
-    return isinstance(n, int) and isinstance(m, int) and n > m
+    return cast(every, dtype)
 
 
 def corrcoef(x: Any) -> Any:

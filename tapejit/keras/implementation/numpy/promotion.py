@@ -40,9 +40,9 @@ _WIDE = {"int32": "int64", "uint32": "uint64"}
 
 def alike(*xs: Any) -> list[Any]:
     """`xs` as tensors of one dtype; a Python number stays one where a tensor brings the dtype."""
-    xs = _given(xs)
-    dtype, bare = _common(xs), all(is_number(x) for x in xs)
-    return [x if is_number(x) and not bare else convert_to_tensor(x, dtype) for x in xs]
+    given = _given(xs)
+    dtype, bare = _common(given), all(is_number(x) for x in given)
+    return [x if is_number(x) and not bare else convert_to_tensor(x, dtype) for x in given]
 
 
 def tensors(*xs: Any) -> list[Any]:
@@ -72,8 +72,8 @@ def numeric(x: Any) -> Any:
 
 def all_numeric(*xs: Any) -> list[Any]:
     """`xs` as `alike`, bools as int32."""
-    xs = alike(*xs)
-    return [cast(x, "int32") for x in xs] if any_bool(xs) else xs
+    given = alike(*xs)
+    return [cast(x, "int32") for x in given] if any_bool(given) else given
 
 
 def any_bool(xs: Any) -> bool:

@@ -267,10 +267,9 @@ def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     x = convert_to_tensor(x)
     if axis is None:
         return tf.reshape(tf.roll(ravel(x), shift, 0), x.dims)
-    axes, shifts = _listed(axis), dims_of(shift)
-    if len(shifts) != len(axes):
-        count = max(len(shifts), len(axes))
-        axes, shifts = (list(v) * (count if len(v) == 1 else 1) for v in (axes, shifts))
+    axes, shifts = _listed(axis), list(dims_of(shift))
+    count = max(len(shifts), len(axes))
+    shifts, axes = (v * count if len(v) == 1 else v for v in (shifts, axes))
     return tf.roll(x, shifts, axes)
 
 
