@@ -1,54 +1,31 @@
-"""The functions of `keras.ops.nn` on tapejit."""
+"""Classes: one-hot rows, cross-entropies, and the peak signal-to-noise ratio."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from keras.src.backend.common import standardize_dtype
 from keras.src.backend.config import epsilon
 
 import tapejit as tf
 from tapejit.keras.implementation.core import cast, convert_to_tensor
-from tapejit.keras.implementation.numpy.promotion import floating, unary_floating
+from tapejit.keras.implementation.numpy.promotion import alike
 
-# ---------------------------------------------------------------------------------------------------- activations
-relu = unary_floating(tf.nn.relu)
-relu6 = unary_floating(tf.nn.relu6)
-sigmoid = unary_floating(tf.sigmoid)
-tanh = unary_floating(tf.tanh)
-softplus = unary_floating(tf.nn.softplus)
-softsign = unary_floating(tf.nn.softsign)
-silu = unary_floating(tf.nn.silu)
-log_sigmoid = unary_floating(tf.math.log_sigmoid)
-selu = unary_floating(tf.nn.selu)
+__all__ = ["binary_crossentropy", "categorical_crossentropy", "multi_hot", "one_hot", "psnr", "sparse_categorical_crossentropy"]
 
 
-def elu(x: Any, alpha: float = 1.0) -> Any:
-    x = floating(x)
-    return tf.where(x > 0, x, alpha * tf.math.expm1(tf.minimum(x, 0)))
-
-
-def gelu(x: Any, approximate: bool = True) -> Any:
-    return tf.nn.gelu(floating(x), approximate)
-
-
-def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
-    return tf.nn.leaky_relu(floating(x), negative_slope)
-
-
-def softmax(x: Any, axis: Any = -1) -> Any:
-    return tf.nn.softmax(floating(x), axis)
-
-
-def log_softmax(x: Any, axis: Any = -1) -> Any:
-    return tf.nn.log_softmax(floating(x), axis)
-
-
-# ---------------------------------------------------------------------------------------------------- classes
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
     """A row for every integer, with a one at that place; all zeros for integers out of range."""
     if sparse:
         raise ValueError("`sparse=True` is not supported with the tapejit backend")
-    return tf.one_hot(convert_to_tensor(x, "int32"), num_classes, axis=axis, dtype=tf.as_dtype(dtype or "float32"))
+    return tf.one_hot(convert_to_tensor(x, "int32"), num_classes, axis=axis, dtype=tf.as_dtype(standardize_dtype(dtype or "float32")))
+
+
+def multi_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
+    """Ones at the places that the integers along axis 1 name (along axis 0 of a vector)."""
+    rows = one_hot(x, num_classes, axis, dtype, sparse)
+    reduce = tf.reduce_any if rows.dtype == tf.bool else tf.reduce_max
+    return reduce(rows, 1 if len(rows.dims) > 2 else 0)
 
 
 def _same_shape(target: Any, output: Any, upto: int | None = None) -> None:
@@ -71,8 +48,7 @@ def _normalised(output: Any, axis: int) -> Any:
 
 def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
     """-sum(target * log(output)) along `axis`, with probabilities or logits in `output`."""
-    output = convert_to_tensor(output)
-    target = convert_to_tensor(target, output.dtype)
+    target, output = alike(convert_to_tensor(target), convert_to_tensor(output))
     _same_shape(target, output)
     if len(target.dims) < 1:
         raise ValueError(f"Arguments `target` and `output` must be at least rank 1. Received: target.shape={target.shape}")
@@ -82,23 +58,20 @@ def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False
 
 
 def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
-    """-log(output[target]) for the integer class of each row, with probabilities or logits along `axis` of `output`."""
+    """-log(output[target]) for the integer class of each row, with probabilities or logits along `axis` of `output`; 0 for a class out of range."""
     target, output = convert_to_tensor(target, "int32"), convert_to_tensor(output)
     if len(output.dims) < 1:
         raise ValueError(f"Argument `output` must be at least rank 1. Received: output.shape={output.shape}")
     if len(target.dims) == len(output.dims) and target.dims[-1] == 1:
         target = tf.squeeze(target, -1)
     _same_shape(target, output, -1)
-    if from_logits and axis in (-1, len(output.dims) - 1):
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(target, output)
     log_prob = tf.nn.log_softmax(output, axis) if from_logits else _normalised(output, axis)
     return -tf.reduce_sum(tf.one_hot(target, output.dims[axis], axis=axis, dtype=output.dtype) * log_prob, axis)
 
 
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
     """-target * log(output) - (1 - target) * log(1 - output), one by one."""
-    output = convert_to_tensor(output)
-    target = convert_to_tensor(target, output.dtype)
+    target, output = alike(convert_to_tensor(target), convert_to_tensor(output))
     _same_shape(target, output)
     if from_logits:
         return tf.nn.sigmoid_cross_entropy_with_logits(target, output)
@@ -106,19 +79,10 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     return -(target * tf.math.log(output) + (1 - target) * tf.math.log(1 - output))
 
 
-# ---------------------------------------------------------------------------------------------------- normalisation
-def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = False) -> tuple[Any, Any]:
-    """Mean and variance along axes; 16-bit floats by way of float32."""
-    if synchronized:
-        raise NotImplementedError("Argument `synchronized=True` is not supported with the tapejit backend.")
-    x = convert_to_tensor(x)
-    return tf.nn.moments(x, list(axes) if isinstance(axes, tuple) else axes, keepdims=keepdims)
-
-
-def batch_normalization(x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3) -> Any:
-    """(x - mean) / sqrt(variance + epsilon) * scale + offset along `axis`."""
-    x = convert_to_tensor(x)
-    shape = [1] * len(x.dims)
-    shape[axis] = convert_to_tensor(mean).dims[0]
-    mean, variance, offset, scale = (None if v is None else tf.reshape(cast(v, x.dtype), shape) for v in (mean, variance, offset, scale))
-    return tf.nn.batch_normalization(x, mean, variance, offset, scale, epsilon)
+def psnr(x1: Any, x2: Any, max_val: Any) -> Any:
+    """10 log10(max_val^2 / mean squared difference), in decibels. ValueError for shapes that differ."""
+    x1, x2 = alike(convert_to_tensor(x1), convert_to_tensor(x2))
+    if len(x1.dims) != len(x2.dims) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(x1.dims, x2.dims)):
+        raise ValueError(f"Input shapes {x1.shape} and {x2.shape} must match for PSNR calculation. ")
+    error = tf.reduce_mean(tf.square(x1 - x2))
+    return (20 * tf.math.log(cast(max_val, x2.dtype)) - 10 * tf.math.log(error)) / tf.math.log(cast(10, x2.dtype))
