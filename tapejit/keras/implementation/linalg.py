@@ -120,7 +120,10 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         if ord is None or (rank == 1 and ord == 2) or (rank == 2 and ord == "fro"):
             return tf.sqrt(tf.reduce_sum(tf.square(tf.abs(x)), keepdims=keepdims))
         axis = tuple(range(rank))
-    axes = [a % rank for a in ((axis,) if isinstance(axis, int) else axis)]
+    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    if any(not -rank <= a < rank for a in given):
+        raise ValueError(f"axis {axis} is out of bounds for a tensor of rank {rank}")
+    axes = [a % rank for a in given]
     if len(axes) == 1:
         return _vector_norm(tf.abs(x), ord, axes[0], keepdims)
     if len(axes) == 2:

@@ -190,18 +190,22 @@ def istft(
     window: Any = "hann",
     center: bool = True,
 ) -> Any:
-    """The signal [..., n] whose `stft` is given: pieces overlapped and added, divided by the sum of the squared windows there."""
+    """The signal [..., n] whose `stft` is given: windowed pieces overlapped and added, divided by the sum of the squared windows that overlap."""
     z = _get_complex_tensor_from_tuple(x)
     if len(z.dims) < 2:
         raise ValueError(f"Input `x` must have at least 2 dimensions. Received shape: {z.shape}")
     pieces = tf.signal.irfft(z, [fft_length])
-    taper = _window(window, sequence_length, fft_length, pieces.dtype)
-    weights = tf.broadcast_to(tf.square(taper), [z.dims[-2], fft_length])
-    weights = tf.signal.overlap_and_add(weights, sequence_stride)
-    total = tf.signal.overlap_and_add(pieces * taper, sequence_stride)
-    out = total / tf.where(weights > 1e-10, weights, tf.ones_like(weights))
-    if window is None:
-        out = out * (fft_length / sequence_stride)
+    if window is not None:
+        pieces = pieces * _synthesis_window(_window(window, sequence_length, fft_length, pieces.dtype), sequence_stride)
+    out = tf.signal.overlap_and_add(pieces, sequence_stride)
     start = fft_length // 2 if center else 0
     end = out.dims[-1] - fft_length // 2 if center else out.dims[-1]
     return out[..., start : end if length is None else start + length]
+
+
+def _synthesis_window(taper: Any, stride: int) -> Any:
+    """The window divided by the sum of its squares at all places that are strides apart (Griffin and Lim 1984)."""
+    n = taper.dims[0]
+    turns = -(-n // stride)
+    total = tf.reduce_sum(tf.reshape(tf.pad(tf.square(taper), [[0, turns * stride - n]]), [turns, stride]), 0)
+    return tf.math.divide_no_nan(taper, tf.tile(total, [turns])[:n])

@@ -49,20 +49,22 @@ def rnn(
         mask = tf.expand_dims(mask, -1) if len(mask.dims) == 2 else mask
         mask = mask if time_major else _swapped(mask)
 
+    rows = (inputs,) if mask is None else (inputs, mask)
+
     def step(states: Any, given: Any) -> tuple[Any, Any]:
-        x, known = given
+        x, *known = given
         output, new = step_function(x, (*states, *constants))
-        if known is None:
+        if not known:
             return tree.pack_sequence_as(states, tree.flatten(new)), output
-        known = tf.reduce_any(known, -1)
+        known = tf.reduce_any(*known, -1)
         before = tf.zeros_like(output) if zero_output_for_mask else _previous_output(states)
         output = tf.where(_shaped(known, output), output, before)
         kept = [tf.where(_shaped(known, s), n, s) for s, n in zip(tree.flatten(states), tree.flatten(new), strict=True)]
         return tree.pack_sequence_as(states, kept), output
 
     if unroll:
-        return _unrolled(step, states, inputs, mask, go_backwards, time_major, return_all_outputs)
-    states, outputs = scan(step, states, (inputs, mask), reverse=go_backwards)
+        return _unrolled(step, states, rows, go_backwards, time_major, return_all_outputs)
+    states, outputs = scan(step, states, rows, reverse=go_backwards)
     if go_backwards:
         outputs = tree.map_structure(lambda y: tf.reverse(y, [0]), outputs)
     last = tree.map_structure(lambda y: y[-1], outputs)
@@ -75,15 +77,15 @@ def _previous_output(states: Any) -> Any:
 
 
 def _unrolled(
-    step: Callable[..., Any], states: Any, inputs: Any, mask: Any, go_backwards: bool, time_major: bool, return_all_outputs: bool
+    step: Callable[..., Any], states: Any, rows: Any, go_backwards: bool, time_major: bool, return_all_outputs: bool
 ) -> tuple[Any, Any, Any]:
     """The steps one by one."""
-    count = tree.flatten(inputs)[0].dims[0]
+    count = tree.flatten(rows)[0].dims[0]
     if not isinstance(count, int) or not count:
         raise ValueError("Unrolling requires a fixed number of timesteps.")
     outputs = []
     for t in range(count - 1, -1, -1) if go_backwards else range(count):
-        states, output = step(states, (tree.map_structure(lambda x: x[t], inputs), None if mask is None else mask[t]))  # noqa: B023
+        states, output = step(states, tree.map_structure(lambda x: x[t], rows))  # noqa: B023
         outputs.append(output)
     last = outputs[-1]
     stacked = tree.map_structure(lambda *ys: tf.stack(ys), *(outputs if return_all_outputs else outputs[-1:]))

@@ -1,1 +1,0 @@
-"""The functions of `keras.ops.image`, on tapejit."""
