@@ -128,7 +128,9 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         return _vector_norm(tf.abs(x), ord, axes[0], keepdims)
     if len(axes) == 2:
         return _matrix_norm(x, ord, axes[0], axes[1], keepdims)
-    raise ValueError(f"Improper number of axes for norm: axis={axis}. Pass one axis to compute a vector-norm, or two axes for a matrix-norm.")
+    raise ValueError(
+        f"Improper number of axes for norm: axis={axis}. Pass one axis to compute a vector-norm, or two axes for a matrix-norm."
+    )
 
 
 def _vector_norm(size: Any, ord: Any, axis: int, keepdims: bool) -> Any:

@@ -160,9 +160,7 @@ def _window(window: Any, sequence_length: int, fft_length: int, dtype: Any) -> A
     return tf.pad(window, [[before, fft_length - sequence_length - before]])
 
 
-def stft(
-    x: Any, sequence_length: int, sequence_stride: int, fft_length: int, window: Any = "hann", center: bool = True
-) -> tuple[Any, Any]:
+def stft(x: Any, sequence_length: int, sequence_stride: int, fft_length: int, window: Any = "hann", center: bool = True) -> tuple[Any, Any]:
     """[..., n] as the spectra of windowed pieces: two of [..., pieces, fft_length // 2 + 1].
 
     TypeError unless `x` is float32 or float64, ValueError for lengths or a window that do not fit.

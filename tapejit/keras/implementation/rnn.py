@@ -52,11 +52,11 @@ def rnn(
     rows = (inputs,) if mask is None else (inputs, mask)
 
     def step(states: Any, given: Any) -> tuple[Any, Any]:
-        x, *known = given
+        x, known = given if mask is not None else (*given, None)
         output, new = step_function(x, (*states, *constants))
-        if not known:
+        if known is None:
             return tree.pack_sequence_as(states, tree.flatten(new)), output
-        known = tf.reduce_any(*known, -1)
+        known = tf.reduce_any(known, -1)
         before = tf.zeros_like(output) if zero_output_for_mask else _previous_output(states)
         output = tf.where(_shaped(known, output), output, before)
         kept = [tf.where(_shaped(known, s), n, s) for s, n in zip(tree.flatten(states), tree.flatten(new), strict=True)]
@@ -85,7 +85,7 @@ def _unrolled(
         raise ValueError("Unrolling requires a fixed number of timesteps.")
     outputs = []
     for t in range(count - 1, -1, -1) if go_backwards else range(count):
-        states, output = step(states, tree.map_structure(lambda x: x[t], rows))  # noqa: B023
+        states, output = step(states, tree.map_structure(lambda x: x[t], rows))
         outputs.append(output)
     last = outputs[-1]
     stacked = tree.map_structure(lambda *ys: tf.stack(ys), *(outputs if return_all_outputs else outputs[-1:]))

@@ -23,9 +23,7 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
     if channels == 1:
         return images
     if channels != 3:
-        raise ValueError(
-            f"Invalid channel size: expected 3 (RGB) or 1 (Grayscale). Received input with shape: images.shape={images.shape}"
-        )
+        raise ValueError(f"Invalid channel size: expected 3 (RGB) or 1 (Grayscale). Received input with shape: images.shape={images.shape}")
     x = cast(images, result_type(images.dtype.name, float))
     weights = tf.reshape(cast(_LUMA, x.dtype), [3] + [1] * (-1 - axis))
     return cast(tf.reduce_sum(x * weights, axis, keepdims=True), images.dtype)
@@ -63,5 +61,3 @@ def hsv_to_rgb(images: Any, data_format: str | None = None) -> Any:
         return value * (1 - saturation + saturation * tf.clip_by_value(ramp, 0, 1))
 
     return tf.stack([plane(tf.abs(sixths - 3) - 1), plane(2 - tf.abs(sixths - 2)), plane(2 - tf.abs(sixths - 4))], axis)
-
-

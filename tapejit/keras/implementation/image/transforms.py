@@ -54,12 +54,12 @@ def _sampled(x: Any, coordinates: list[Any], order: int, fill_mode: str, fill_va
             low = tf.floor(c)
             index = cast(low, "int32")
             sides.append([(index, 1 - (c - low)), (index + 1, c - low)])
-    total = None
+    total: Any = None
     for corner in product(*sides):
         index = tf.stack([_FOLDED[fill_mode](i, n) for (i, _), n in zip(corner, sizes, strict=True)], -1)
         part = tf.gather_nd(value, index, batch_dims=batch_dims)
         if fill_mode == "constant":
-            inside = None
+            inside: Any = None
             for (i, _), n in zip(corner, sizes, strict=True):
                 fits = tf.logical_and(i >= 0, i < n)
                 inside = fits if inside is None else tf.logical_and(inside, fits)
@@ -97,7 +97,12 @@ def _grid(height: Any, width: Any) -> tuple[Any, Any]:
 
 # ---------------------------------------------------------------------------------------------------- maps
 def affine_transform(
-    images: Any, transform: Any, interpolation: str = "bilinear", fill_mode: str = "constant", fill_value: Any = 0, data_format: str | None = None
+    images: Any,
+    transform: Any,
+    interpolation: str = "bilinear",
+    fill_mode: str = "constant",
+    fill_value: Any = 0,
+    data_format: str | None = None,
 ) -> Any:
     """The pixel at column x, row y is read at (a0 x + a1 y + a2, b0 x + b1 y + b2); `transform` is [8] or [batch, 8]: a0 a1 a2 b0 b1 b2 0 0."""
     one_of("interpolation", interpolation, AFFINE_TRANSFORM_INTERPOLATIONS)

@@ -95,7 +95,7 @@ def _beam_search(inputs: Any, lengths: Any, width: int, top: int, blank: int) ->
     Classes count from the last, so that of paths with equal scores those with lower classes win.
     """
     inputs = tf.reverse(tf.nn.log_softmax(inputs), [2])
-    batch, frames, classes = inputs.dims
+    frames, classes = inputs.dims[1:]
     blank = classes - 1 - blank
     beams, started = 2 * width, min(classes, width)
     steps = tf.range(frames)[None, :] >= lengths[:, None]
@@ -111,7 +111,8 @@ def _beam_search(inputs: Any, lengths: Any, width: int, top: int, blank: int) ->
 
         def step(state: Any, at: Any) -> Any:
             row, done = at
-            new = pruned(*extended(*state, row))
+            paths, scores, masked = state
+            new = pruned(*extended(paths, scores, masked, row))
             return tuple(tf.where(done, old, now) for old, now in zip(state, new, strict=True)), None
 
         (paths, scores, _), _ = scan(step, (paths, scores, paths[:, 0] == -1), (x[1:], over[1:]))
@@ -123,7 +124,7 @@ def _beam_search(inputs: Any, lengths: Any, width: int, top: int, blank: int) ->
     def extended(paths: Any, scores: Any, masked: Any, row: Any) -> Any:
         """Every path with every class behind it."""
         paths, scores, masked = (tf.repeat(x, classes, axis=0) for x in (paths, scores, masked))
-        end = tf.argmax(paths == -1, 1, tf.int32) if paths.dtype == tf.bool else tf.argmax(cast(paths == -1, "int32"), 1, tf.int32)
+        end = tf.argmax(cast(paths == -1, "int32"), 1, tf.int32)
         tail = tf.gather(paths, tf.maximum(end - 1, 0), axis=1, batch_dims=1)
         tail = tf.where(end == 0, -1, tail)
         added = tf.tile(class_of, [beams])

@@ -21,9 +21,9 @@ def moments(x: Any, axes: Any, keepdims: bool = False, synchronized: bool = Fals
     found = tf.nn.moments(
         cast(x, "float32") if x.dtype.bits == 16 else x, list(axes) if isinstance(axes, tuple) else axes, keepdims=keepdims
     )
-    if x.dtype.bits == 16:
-        found = (cast(tf.clip_by_value(v, -_LARGEST_HALF, _LARGEST_HALF), x.dtype) for v in found)
-    mean, variance = found
+    if x.dtype.bits != 16:
+        return found
+    mean, variance = (cast(tf.clip_by_value(v, -_LARGEST_HALF, _LARGEST_HALF), x.dtype) for v in found)
     return mean, variance
 
 
