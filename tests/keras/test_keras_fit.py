@@ -164,3 +164,28 @@ def test_a_model_built_by_fit_is_saved_with_how_it_was_built(tmp_path):
     assert loaded.built
     np.testing.assert_allclose(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
     assert int(loaded.optimizer.iterations) == 3
+
+
+@pytest.mark.parametrize("shuffle", [False, True, "batch"])
+def test_batches_cut_from_blocks_hold_every_example_once(shuffle, monkeypatch):
+    assert tf.keras.Model  # takes the seat
+    from tapejit.keras.implementation import batches
+
+    monkeypatch.setattr(batches, "_AHEAD", 9 * 4 * 3)  # three batches at once
+    rows = np.arange(50, dtype="float32")
+    found = [data for _, _, (data,) in batches.Batches({"x": rows, "none": None}, batch_size=9, shuffle=shuffle)]
+    sizes = [len(b["x"]) for b in found]
+    assert sizes == [9] * 5 + [5]
+    order = np.concatenate([b["x"] for b in found])
+    np.testing.assert_array_equal(np.sort(order), rows)
+    assert (order == rows).all() == (shuffle is False)
+    if shuffle == "batch":
+        assert set(found[0]["x"]) == set(rows[:9])
+    assert found[0]["none"] is None
+
+
+def test_the_progress_bar_ends_with_the_last_batch(capsys):
+    linear().fit(X, Y, verbose=1)
+    assert "3/3" in capsys.readouterr().out
+    linear().fit(((X[:32], Y[:32]) for _ in range(4)), verbose=1)  # of unknown length
+    assert "4/4" in capsys.readouterr().out

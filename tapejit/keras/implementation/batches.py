@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import optree
 from keras.src import tree
-from keras.src.trainers.data_adapters import data_adapter_utils, raise_unsupported_arg
+from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils, raise_unsupported_arg
+from keras.src.trainers.data_adapters.array_data_adapter import ArrayDataAdapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 
@@ -68,7 +70,38 @@ class Batches(EpochIterator):
             x, y, sample_weight = as_arrays((x, y, sample_weight))
         super().__init__(x=x, y=y, sample_weight=sample_weight, class_weight=class_weight, **options)
 
+    def _get_iterator(self) -> Iterator[Any]:
+        adapter = self.data_adapter
+        return _prepared(adapter) if isinstance(adapter, ArrayDataAdapter) else adapter.get_numpy_iterator()
+
     @property
     def fixed(self) -> bool:
         """Whether all batches are known to have one size."""
         return isinstance(self.data_adapter, DatasetAdapter) and self.data_adapter.batch_size is not None
+
+
+_AHEAD = 1 << 22  # bytes of batches that are taken from the arrays at once
+
+
+def _prepared(adapter: Any) -> Iterator[Any]:
+    """The batches of an array adapter, many of them taken at once: they are parts of what one indexing gives.
+
+    The order is Keras': `shuffle=True` permutes all examples, "batch" those within each batch, by NumPy's global generator.
+    """
+    count, size, shuffle = adapter._num_samples, adapter._batch_size, adapter._shuffle
+    inputs = array_slicing.convert_to_sliceable(adapter._inputs, target_backend="numpy")
+    order = np.random.permutation(count) if shuffle and shuffle != "batch" else None
+    start, at_once = 0, size
+    while start < count:
+        stop = min(start + at_once, count)
+        if shuffle == "batch":
+            taken: Any = np.concatenate([a + np.random.permutation(min(size, count - a)) for a in range(start, stop, size)])
+        else:
+            taken = slice(start, stop) if order is None else order[start:stop]
+        block = tree.map_structure(lambda x, at=taken: x.convert_to_numpy(x[at]), inputs, none_is_leaf=False)
+        leaves, packed = optree.tree_flatten(block)
+        if at_once == size:
+            at_once *= max(_AHEAD // max(sum(x.nbytes for x in leaves), 1), 1)
+        for a in range(0, stop - start, size):
+            yield optree.tree_unflatten(packed, [x[a : a + size] for x in leaves])
+        start = stop

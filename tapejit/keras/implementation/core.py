@@ -34,7 +34,7 @@ py_slice = slice  # Keras has a function of that name
 SUPPORTS_SPARSE_TENSORS = False
 SUPPORTS_RAGGED_TENSORS = False
 SUPPORTS_COMPLEX_DTYPES = True
-IS_THREAD_SAFE = True
+IS_THREAD_SAFE = False  # a thread for callbacks costs more than they do
 
 BIT64_TO_BIT32_DTYPE.update(float64="float64", complex128="complex128")  # which JAX would narrow, and TensorFlow keeps
 
@@ -128,7 +128,8 @@ def cast(x: Any, dtype: Any) -> Any:
 
 
 def convert_to_numpy(x: Any) -> np.ndarray:
-    return np.array(x.read_tensor() if hasattr(x, "read_tensor") else x)
+    x = x.read_tensor() if hasattr(x, "read_tensor") else x
+    return np.array(x.numpy_view() if isinstance(x, tf.EagerTensor) else x)
 
 
 def is_tensor(x: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ from keras.src.utils.python_utils import pythonify_logs
 import tapejit as tf
 from tapejit.keras.implementation.batches import Batches, as_arrays
 from tapejit.keras.implementation.core import convert_to_numpy
+
+_DRAWN = 0.05  # seconds between two looks of a progress bar, which is how often Keras draws it
 
 
 class Step:
@@ -169,7 +172,6 @@ class TapejitTrainer(base_trainer.Trainer):
         )  # fmt: skip
         batches.reset()
         callbacks = self._listed(callbacks, batches, verbose, epochs, add_history=True)
-        heard = _hears(callbacks, "train")
         self.stop_training = False
         self.make_train_function()
         callbacks.on_train_begin()
@@ -177,13 +179,11 @@ class TapejitTrainer(base_trainer.Trainer):
         for epoch in range(self._initial_epoch or initial_epoch, epochs):
             self.reset_metrics()
             callbacks.on_epoch_begin(epoch)
-            with batches.catch_stop_iteration():
+            with batches.catch_stop_iteration(), _Listeners(callbacks, "train") as listeners:
                 for first, last, data in batches:
-                    if heard:
-                        callbacks.on_train_batch_begin(first)
+                    listeners.begin(first)
                     logs = self.train_function(data, batches.fixed)
-                    if heard:
-                        callbacks.on_train_batch_end(last, logs)
+                    listeners.end(last, logs)
                     if self.stop_training:
                         break
             epoch_logs = dict(self._get_metrics_result_or_logs(logs))
@@ -234,19 +234,16 @@ class TapejitTrainer(base_trainer.Trainer):
         )  # fmt: skip
         batches.reset()
         callbacks = self._listed(callbacks, batches, verbose, 1)
-        heard = _hears(callbacks, "test")
         self.make_test_function()
         self.stop_evaluating = False
         callbacks.on_test_begin()
         logs: Any = {}
         self.reset_metrics()
-        with batches.catch_stop_iteration():
+        with batches.catch_stop_iteration(), _Listeners(callbacks, "test") as listeners:
             for first, last, data in batches:
-                if heard:
-                    callbacks.on_test_batch_begin(first)
+                listeners.begin(first)
                 logs = self.test_function(data, batches.fixed)
-                if heard:
-                    callbacks.on_test_batch_end(last, logs)
+                listeners.end(last, logs)
                 if self.stop_evaluating:
                     break
         logs = pythonify_logs(self._get_metrics_result_or_logs(logs))
@@ -262,11 +259,11 @@ class TapejitTrainer(base_trainer.Trainer):
         self.stop_predicting = False
         callbacks.on_predict_begin()
         found: list[Any] = []
-        with batches.catch_stop_iteration():
+        with batches.catch_stop_iteration(), _Listeners(callbacks, "predict") as listeners:
             for first, last, data in batches:
-                callbacks.on_predict_batch_begin(first)
+                listeners.begin(first)
                 found.append(self.predict_function(data, batches.fixed))
-                callbacks.on_predict_batch_end(last, {"outputs": found[-1]})
+                listeners.end(last, {"outputs": found[-1]})
                 if self.stop_predicting:
                     break
         callbacks.on_predict_end()
@@ -349,11 +346,41 @@ class _CompiledMetrics:
                 metric.update_state(y, y_pred, sample_weight=sample_weight)
 
 
-def _hears(callbacks: Any, phase: str) -> bool:
-    """Whether any callback wants to be told of single batches of "train" or "test"."""
-    hooks = ("on_batch_begin", "on_batch_end", f"on_{phase}_batch_begin", f"on_{phase}_batch_end")
-    base = callbacks_module.Callback
-    return any(getattr(type(c), hook) is not getattr(base, hook) or hook in vars(c) for c in callbacks.callbacks for hook in hooks)
+class _Listeners:
+    """Tells callbacks of batches: all, if any of them listens, but a progress bar alone only as often as it is drawn, and of the last one."""
+
+    def __init__(self, callbacks: Any, phase: str) -> None:
+        hooks = ("on_batch_begin", "on_batch_end", f"on_{phase}_batch_begin", f"on_{phase}_batch_end")
+        base = callbacks_module.Callback
+        found = [c for c in callbacks.callbacks if any(getattr(type(c), h) is not getattr(base, h) or h in vars(c) for h in hooks)]
+        self._all, self._bar = any(not isinstance(c, callbacks_module.ProgbarLogger) for c in found), bool(found)
+        self._begin, self._end = getattr(callbacks, hooks[2]), getattr(callbacks, hooks[3])
+        self._due = 0.0
+        self._untold: Any = None
+
+    def begin(self, step: int) -> None:
+        """Before a batch."""
+        if self._all:
+            self._begin(step)
+
+    def end(self, step: int, logs: Any) -> None:
+        """After a batch."""
+        if self._all:
+            self._end(step, logs)
+        elif self._bar:
+            now = time.perf_counter()
+            if now < self._due:
+                self._untold = step, logs
+            else:
+                self._due, self._untold = now + _DRAWN, None
+                self._end(step, logs)
+
+    def __enter__(self) -> _Listeners:
+        return self
+
+    def __exit__(self, kind: Any, *error: Any) -> None:
+        if kind in (None, StopIteration) and self._untold is not None:
+            self._end(*self._untold)
 
 
 def _latest(before: Any, after: Any) -> Any:
