@@ -137,6 +137,9 @@ def _optimized(text: str, cpu: str, features: str, options: Options, slot: int =
     tuning.loop_interleaving, tuning.loop_unrolling = options.interleave, options.unroll
     builder = llvm.create_pass_builder(machine, tuning)
     run = _unlocked("LLVMPY_RunNewModulePassManager")
+    equal = llvm.create_new_module_pass_manager()  # layers of one shape have the same kernels: each is optimised once
+    equal.add_merge_functions_pass()
+    run(equal, module, builder)
     run(builder.getModulePassManager(), module, builder)
     if _LATE in text:
         module = llvm.parse_assembly(_inlining(str(module)), llvm.create_context())

@@ -269,3 +269,16 @@ def test_warm_process_needs_neither_numba_nor_a_compiler(tmp_path):
         for _ in range(2)
     ]
     assert said == ["cold", "warm"]
+
+
+def test_equal_kernels_are_compiled_once():
+    text = "\n".join(
+        [
+            *(f"define internal i64 @k{i}(ptr %p) noinline {{\n  store i64 {v}, ptr %p\n  ret i64 0\n}}" for i, v in enumerate((7, 7, 8))),
+            "define i64 @entry(ptr %p) {",
+            *(f"  %s{i} = call i64 @k{i}(ptr %p)" for i in range(3)),
+            "  ret i64 0\n}",
+        ]
+    )
+    found = compile.optimized(text)
+    assert found.count("define internal") == 2
