@@ -8,12 +8,11 @@ happened yet, and the call goes to the plan's fallback.
 from __future__ import annotations
 
 from tapejit.runtime import layout as at
-from tapejit.runtime.native import address, c, call, copy, i32, i64, stack, static, u32
+from tapejit.runtime.blocks import release, take, take_arena
+from tapejit.runtime.incoming import array_fits, given_as_planned, owner_of, size_of, unchanged
+from tapejit.runtime.native import address, c, call, copy, i32, i64, stack, u32
 from tapejit.runtime.poll import INTERRUPTED
 
-POOL = static(2048)  # POOL_BUCKETS pairs: bytes of a block, first free block (which begins with the address of the next)
-POOLED = static(8)  # bytes that lie there
-ARENAS = static(512)  # ARENA_LIMIT triples, shared by all plans: address, bytes, 1 while a call uses it, nothing
 HELD = 32  # bytes per cell while a call runs: array, fresh array or 0, its tensor, whether the array came from the spares
 
 
@@ -53,7 +52,7 @@ def _groups(plan: int, args: int, count: int, keywords: int, groups: int) -> int
     leaves = i64[plan + at.LEAF_COUNT]
     table = stack(i64[plan + at.TABLE_BYTES])
     leaf = stack(8 * leaves)
-    if not _given(plan, args, count, keywords, table, leaf, stack(8 * leaves)):
+    if not given_as_planned(plan, args, count, keywords, table, leaf, stack(8 * leaves)):
         return -1
     pair = i64[plan + at.PASSED]
     for _k in range(i64[plan + at.PASSED_COUNT]):
@@ -102,7 +101,7 @@ def _unlock(group: int) -> int:
 def _launch(plan: int, args: int, count: int, keywords: int) -> int:
     if i64[plan + at.GATE] != 0 and i64[i64[plan + at.GATE]] != 0:
         return _fall_back(plan, args, count, keywords)
-    if i64[plan + at.FROZEN] != 0 and not _unchanged(i64[plan + at.FROZEN]):
+    if i64[plan + at.FROZEN] != 0 and not unchanged(i64[plan + at.FROZEN]):
         return _fall_back(plan, args, count, keywords)
     table = stack(i64[plan + at.TABLE_BYTES])
     cells = i64[plan + at.CELL_COUNT]
@@ -113,17 +112,17 @@ def _launch(plan: int, args: int, count: int, keywords: int) -> int:
     held = stack(HELD * cells)
     made = stack(8 * results)
 
-    if not _given(plan, args, count, keywords, table, leaf, arrays):
+    if not given_as_planned(plan, args, count, keywords, table, leaf, arrays):
         return _fall_back(plan, args, count, keywords)
     record = i64[plan + at.CELLS]
     for k in range(cells):
-        tensor = i64[_owner(record, leaf) + i64[record + at.VALUE_AT]]
+        tensor = i64[owner_of(record, leaf) + i64[record + at.VALUE_AT]]
         if tensor == 0:
             return _fall_back(plan, args, count, keywords)
         if i64[tensor + at.TYPE] != i64[plan + at.TENSOR]:
             return _fall_back(plan, args, count, keywords)
         array = i64[tensor + i64[plan + at.TENSOR_ARRAY]]
-        if not _array(plan, record, array, table):
+        if not array_fits(plan, record, array, table):
             return _fall_back(plan, args, count, keywords)
         i64[arrays + 8 * (leaves + k)] = array
         i64[held + HELD * k] = array
@@ -133,11 +132,11 @@ def _launch(plan: int, args: int, count: int, keywords: int) -> int:
         record += at.RECORD_BYTES
     pair = i64[plan + at.DERIVED]
     for _k in range(i64[plan + at.DERIVED_COUNT]):
-        i64[table + i64[pair]] = _size(i64[pair + 8], table)
+        i64[table + i64[pair]] = size_of(i64[pair + 8], table)
         pair += 16
     pair = i64[plan + at.GUARDS]
     for _k in range(i64[plan + at.GUARD_COUNT]):
-        if _size(i64[pair], table) != _size(i64[pair + 8], table):
+        if size_of(i64[pair], table) != size_of(i64[pair + 8], table):
             return _fall_back(plan, args, count, keywords)
         pair += 16
 
@@ -149,7 +148,7 @@ def _launch(plan: int, args: int, count: int, keywords: int) -> int:
         enough = _make_results(plan, made, table)
     kept = 0
     if enough and i64[plan + at.ARENA_SLOT] >= 0:
-        kept = _take_arena(plan, table)
+        kept = take_arena(size_of(i64[plan + at.ARENA_SIZE], table), table + i64[plan + at.ARENA_SLOT])
         if i64[table + i64[plan + at.ARENA_SLOT]] == 0:
             enough = 0
             c.PyErr_NoMemory()
@@ -236,216 +235,6 @@ def _report(plan: int, status: int) -> int:
     return back
 
 
-def _unchanged(frozen: int) -> int:
-    """Whether the values in a table are as they were."""
-    rows = i64[frozen]
-    if rows < 0:
-        return 0
-    row = frozen + at.FROZEN_ROW
-    for _k in range(rows):
-        kind = i64[row]
-        thing = i64[row + 8]
-        expected = i64[row + 24]
-        if kind == at.FROZEN_BYTES:
-            kept = i64[row + 16]
-            for j in range(expected):
-                if u32[thing + 4 * j] != u32[kept + 4 * j]:
-                    return 0
-        else:
-            if kind == at.FROZEN_ITEM:
-                now = c.PyDict_GetItem(thing, i64[row + 16])
-            elif kind == at.FROZEN_CELL:
-                now = i64[thing + at.CELL_CONTENT]
-            else:
-                now = c.PyObject_GetAttr(thing, i64[row + 16])
-                if now == 0:
-                    c.PyErr_Clear()
-                else:
-                    c.Py_DecRef(now)
-            if now != expected:
-                return 0
-        row += at.FROZEN_ROW
-    return 1
-
-
-# ------------------------------------------------------------------------------------------------- what comes in
-def _given(plan: int, args: int, count: int, keywords: int, table: int, leaf: int, arrays: int) -> int:
-    """Whether the arguments of a call are those of the plan; fills the table and notes them and their arrays."""
-    given = count
-    if keywords != 0:
-        given = count + i64[keywords + at.CONTAINER_SIZE]
-    if given != i64[plan + at.ARGUMENT_COUNT] or not _keywords(i64[plan + at.KEYWORDS], keywords):
-        return 0
-    copy(table, i64[plan + at.TABLE], i64[plan + at.TABLE_BYTES])
-    leaf_count = stack(8)
-    i64[leaf_count] = 0
-    return _arguments(plan, i64[plan + at.ARGUMENTS], given, args, table, leaf, arrays, leaf_count)
-
-
-def _owner(record: int, leaf: int) -> int:
-    """The object that has a cell."""
-    if i64[record + at.OBJECT] != 0:
-        return i64[record + at.OBJECT]
-    return i64[leaf + 8 * i64[record + at.LEAF]]
-
-
-def _keywords(wanted: int, given: int) -> int:
-    """Whether two tuples of interned strings (or nothing) are the same names in the same order."""
-    if wanted == 0 or given == 0:
-        return wanted == given
-    count = i64[wanted + at.CONTAINER_SIZE]
-    if i64[given + at.CONTAINER_SIZE] != count:
-        return 0
-    for k in range(count):
-        if i64[wanted + at.TUPLE_ITEMS + 8 * k] != i64[given + at.TUPLE_ITEMS + 8 * k]:
-            return 0
-    return 1
-
-
-def _arguments(plan: int, record: int, count: int, values: int, table: int, leaf: int, arrays: int, leaf_count: int) -> int:
-    """Whether the values fit the records; containers are entered."""
-    for k in range(count):
-        value = i64[values + 8 * k]
-        kind = i64[record + at.KIND]
-        if kind >= at.IN_TUPLE:
-            if i64[value + at.TYPE] != i64[record + at.OBJECT]:
-                return 0
-            inside = i64[record + at.RANK]
-            if i64[value + at.CONTAINER_SIZE] != inside:
-                return 0
-            items = value + at.TUPLE_ITEMS
-            if kind == at.IN_LIST:
-                items = i64[value + at.LIST_ITEMS]
-            elif kind == at.IN_DICT:
-                items = stack(8 * inside)
-                child = i64[record + at.DIMS]
-                for j in range(inside):
-                    item = c.PyDict_GetItem(value, i64[child + at.KEY])
-                    if item == 0:
-                        return 0
-                    i64[items + 8 * j] = item
-                    child += at.RECORD_BYTES
-            if not _arguments(plan, i64[record + at.DIMS], inside, items, table, leaf, arrays, leaf_count):
-                return 0
-        else:
-            at_leaf = i64[leaf_count]
-            i64[leaf_count] = at_leaf + 1
-            i64[leaf + 8 * at_leaf] = value
-            if not _argument(plan, record, value, table, arrays + 8 * at_leaf):
-                return 0
-            if kind == at.OWNER and i64[record + at.LEAF] >= 0:
-                first = 0
-                while i64[leaf + 8 * first] != value:
-                    first += 1
-                if first != i64[record + at.LEAF]:
-                    return 0
-        record += at.RECORD_BYTES
-    return 1
-
-
-def _argument(plan: int, record: int, value: int, table: int, array: int) -> int:
-    i64[array] = 0
-    kind = i64[record + at.KIND]
-    if kind == at.ARRAY:
-        if i64[value + at.TYPE] == i64[plan + at.TENSOR]:
-            value = i64[value + i64[plan + at.TENSOR_ARRAY]]
-        elif i64[record + at.ACCEPT_RAW] == 0:
-            return 0
-        i64[array] = value
-        return _array(plan, record, value, table)
-    wanted = i64[record + at.OBJECT]
-    if kind == at.WEAK:
-        return i64[wanted + at.WEAK_REFERENT] == value and value != i64[plan + at.NONE]  # which it refers to when the object is gone
-    if kind == at.OWNER:
-        if i64[value + at.TYPE] != wanted:
-            return 0
-        if i64[record + at.HAS_AT] != 0 and i64[value + i64[record + at.HAS_AT]] != i64[record + at.HAS]:
-            return 0
-        tensor = i64[value + i64[record + at.VALUE_AT]]
-        if tensor == 0:
-            return 0
-        if i64[tensor + at.TYPE] != i64[plan + at.TENSOR]:
-            return 0
-        return _array(plan, record, i64[tensor + i64[plan + at.TENSOR_ARRAY]], table)
-    if value == wanted:
-        return 1
-    if kind == at.SAME or i64[value + at.TYPE] != i64[wanted + at.TYPE]:
-        return 0
-    if kind == at.BITS:
-        return i64[value + at.SCALAR_VALUE] == i64[wanted + at.SCALAR_VALUE]
-    equal = c.PyObject_RichCompareBool(value, wanted, 2) & 0xFFFFFFFF
-    if equal > 1:
-        c.PyErr_Clear()
-    return equal == 1
-
-
-def _array(plan: int, record: int, array: int, table: int) -> int:
-    """Whether the object is the array (or scalar) that the record describes; puts its address into the table, binds sizes."""
-    if array == 0:
-        return 0
-    kind = i64[array + at.TYPE]
-    if kind == i64[plan + at.NDARRAY]:
-        if i64[array + at.ARRAY_DESCR] != i64[record + at.DESCR]:
-            return 0
-        if i32[array + at.ARRAY_FLAGS] & at.READABLE != at.READABLE:
-            return 0
-        rank = i64[record + at.RANK]
-        if i32[array + at.ARRAY_RANK] != rank:
-            return 0
-        have = i64[array + at.ARRAY_DIMS]
-        want = i64[record + at.DIMS]
-        for k in range(rank):
-            how = i64[want + 16 * k]
-            what = i64[want + 16 * k + 8]
-            size = i64[have + 8 * k]
-            if how == at.EXACT:
-                if size != what:
-                    return 0
-            elif how == at.BIND:
-                i64[table + what] = size
-            elif size != i64[table + what]:
-                return 0
-        data = i64[array + at.ARRAY_DATA]
-    elif kind == i64[record + at.SCALAR]:
-        data = array + at.SCALAR_VALUE
-    else:
-        return 0
-    if i64[record + at.SLOT] >= 0:
-        i64[table + i64[record + at.SLOT]] = data
-    return 1
-
-
-def _size(program: int, table: int) -> int:
-    """Run the program of a size."""
-    values = stack(8 * at.SIZE_STACK)
-    top = values
-    while i64[program] != at.END:
-        op = i64[program]
-        program += 8
-        if op <= at.LOAD:
-            i64[top] = i64[program] if op == at.CONST else i64[table + i64[program]]
-            program += 8
-            top += 8
-        else:
-            top -= 8
-            b = i64[top]
-            a = i64[top - 8]
-            if op == at.ADD:
-                a += b
-            elif op == at.SUB:
-                a -= b
-            elif op == at.MUL:
-                a *= b
-            elif op == at.FLOORDIV:
-                a = 0 if b <= 0 else (a // b if a >= 0 else -((b - 1 - a) // b))
-            elif op == at.MINIMUM:
-                a = a if a < b else b
-            else:
-                a = a if a > b else b
-            i64[top - 8] = a
-    return i64[values]
-
-
 # ---------------------------------------------------------------------------------------------- what is made
 def _make_cells(plan: int, held: int, table: int, leaf: int) -> int:
     """Decide for every cell that is written where to: into its own array if nobody else can see it, else into another one."""
@@ -454,7 +243,7 @@ def _make_cells(plan: int, held: int, table: int, leaf: int) -> int:
         if i64[record + at.KIND] != at.READ:
             own = 0
             if i64[record + at.KIND] == at.IN_PLACE:
-                tensor = i64[_owner(record, leaf) + i64[record + at.VALUE_AT]]
+                tensor = i64[owner_of(record, leaf) + i64[record + at.VALUE_AT]]
                 own = u32[tensor + at.REFCOUNT] == 1 and _exclusive(plan, i64[held + HELD * k])
             if own:
                 i64[table + i64[record + at.WRITE_SLOT]] = i64[i64[held + HELD * k] + at.ARRAY_DATA]
@@ -502,7 +291,7 @@ def _exclusive(plan: int, array: int) -> int:
         return 1
     return (
         i64[base + at.TYPE] == i64[plan + at.CAPSULE]
-        and i64[base + at.CAPSULE_DESTRUCTOR] == address(_release)
+        and i64[base + at.CAPSULE_DESTRUCTOR] == address(release)
         and u32[base + at.REFCOUNT] == 1
     )
 
@@ -539,7 +328,7 @@ def _new_array(plan: int, record: int, table: int) -> int:
         what = i64[want + 16 * k + 8]
         dim = what
         if how == at.COMPUTED:
-            dim = _size(what, table)
+            dim = size_of(what, table)
         elif how != at.EXACT:
             dim = i64[table + what]
         i64[dims + 8 * k] = dim
@@ -553,10 +342,10 @@ def _array_of(plan: int, record: int, rank: int, dims: int, size: int) -> int:
         c.Py_IncRef(descr)
         return call(i64[plan + at.NEW_ARRAY], i64[plan + at.NDARRAY], descr, rank, dims, 0, 0, 0, 0)
     size = (size + 63) & ~63
-    block = _take(size)
+    block = take(size)
     if block == 0:
         return c.PyErr_NoMemory()
-    base = c.PyCapsule_New(block, 0, address(_release))
+    base = c.PyCapsule_New(block, 0, address(release))
     if base == 0:
         c.free(block)
         return 0
@@ -568,96 +357,6 @@ def _array_of(plan: int, record: int, rank: int, dims: int, size: int) -> int:
         return 0
     i64[array + at.ARRAY_BASE] = base
     return array
-
-
-def _take(size: int) -> int:
-    """A block of `size` bytes: one that was given back, or a new one. (All of the pool runs under the interpreter's lock.)"""
-    bucket = POOL
-    for _k in range(at.POOL_BUCKETS):
-        if i64[bucket] == size:
-            block = i64[bucket + 8]
-            if block != 0:
-                i64[bucket + 8] = i64[block]
-                i64[POOLED] -= size
-                return block
-            break
-        if i64[bucket] == 0:
-            break
-        bucket += 16
-    return c.aligned_alloc(64, size)
-
-
-def _release(capsule: int) -> int:
-    """The destructor of the capsule that an array from the pool is based on."""
-    block = c.PyCapsule_GetPointer(capsule, 0)
-    size = c.PyCapsule_GetContext(capsule)
-    if i64[POOLED] + size > at.POOL_LIMIT:
-        c.free(block)
-        return 0
-    bucket = POOL
-    for _k in range(at.POOL_BUCKETS):
-        if i64[bucket] == size or i64[bucket] == 0 or i64[bucket + 8] == 0:
-            if i64[bucket] != size:
-                i64[bucket + 8] = 0
-            i64[bucket] = size
-            i64[block] = i64[bucket + 8]
-            i64[bucket + 8] = block
-            i64[POOLED] += size
-            return 0
-        bucket += 16
-    c.free(block)
-    return 0
-
-
-def pooled() -> int:
-    """Bytes that lie in the pool unused."""
-    return i64[POOLED]
-
-
-def drain() -> int:
-    """Give the memory of the pool and of all arenas that no call uses back to the system."""
-    bucket = POOL
-    for _k in range(at.POOL_BUCKETS):
-        while i64[bucket + 8] != 0:
-            block = i64[bucket + 8]
-            i64[bucket + 8] = i64[block]
-            c.free(block)
-        i64[bucket] = 0
-        bucket += 16
-    i64[POOLED] = 0
-    arena = ARENAS
-    for _k in range(at.ARENA_LIMIT):
-        if i64[arena + 16] == 0:
-            c.free(i64[arena])
-            i64[arena] = 0
-            i64[arena + 8] = 0
-        arena += 32
-    return 0
-
-
-def _take_arena(plan: int, table: int) -> int:
-    """Put the address of an arena into the table; which of the kept ones it is, or 0 if it is to be freed.
-
-    The first that is free serves, and grows as needed: so steps that run one after the other all use the same memory, which the
-    processor's caches still hold, and only calls within calls and on other threads take more.
-    """
-    size = (_size(i64[plan + at.ARENA_SIZE], table) + 127) & ~63
-    slot = table + i64[plan + at.ARENA_SLOT]
-    arena = ARENAS
-    for _k in range(at.ARENA_LIMIT):
-        if i64[arena + 16] == 0:
-            if size > i64[arena + 8]:
-                c.free(i64[arena])
-                i64[arena] = c.aligned_alloc(64, size)
-                i64[arena + 8] = size if i64[arena] != 0 else 0
-            i64[slot] = i64[arena]
-            if i64[arena] == 0:
-                return 0
-            i64[arena + 16] = 1
-            return arena
-        arena += 32
-    i64[slot] = c.aligned_alloc(64, size)
-    return 0
 
 
 def _give_up(plan: int, held: int, made: int) -> int:
@@ -736,7 +435,7 @@ def _swap(plan: int, held: int, leaf: int) -> int:
     for k in range(i64[plan + at.CELL_COUNT]):
         tensor = i64[held + HELD * k + 16]
         if tensor != 0:
-            where = _owner(record, leaf) + i64[record + at.VALUE_AT]
+            where = owner_of(record, leaf) + i64[record + at.VALUE_AT]
             before = i64[where]
             i64[where] = tensor
             if before != 0:

@@ -9,7 +9,7 @@ Python: imported as it stands, such a module runs (slowly), because the primitiv
     while, if, for i in range(...), break, continue, return, assignment, augmented assignment, pass, docstrings
     + - * // % << >> & | ^ ~, comparisons (chained not), and or not, x if c else y    (// and % are for non-negative numbers)
     i64[a] i32[a] u32[a] u8[a] read memory at address a, and write it on the left of =
-    f(x) calls a function of the module; c.name(x) one of the process; call(address, x) one at an address; address(f) is where f is
+    f(x) calls a function of the module, or one it imports from such a module (which then is part of it); c.name(x) one of the process; call(address, x) one at an address; address(f) is where f is
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import ast
 import ctypes
 import hashlib
 import inspect
-from collections.abc import Callable
-from types import ModuleType
+import sys
+from collections.abc import Callable, Sequence
+from types import FunctionType, ModuleType
 from typing import Any
 
 from tapejit.runtime import cache, compile, host, load
@@ -135,8 +136,8 @@ _MEMORY = {"i64": i64, "i32": i32, "u32": u32, "u8": u8}
 class _Function:
     """Prints one function. Locals live in memory; LLVM's first pass puts them into registers."""
 
-    def __init__(self, node: ast.FunctionDef, module: _Module) -> None:
-        self.node, self.module = node, module
+    def __init__(self, node: ast.FunctionDef, names: dict[str, Any], module: _Module) -> None:
+        self.node, self.names, self.module = node, names, module
         self.lines: list[str] = []
         self.count = 0
         self.loops: list[tuple[str, str]] = []  # where `break` and `continue` go
@@ -181,7 +182,7 @@ class _Function:
         return [f"{name}{self.count}" for name in names]
 
     def refuse(self, node: ast.AST) -> SyntaxError:
-        return SyntaxError(f"{self.module.name}, line {getattr(node, 'lineno', '?')}: not in the native subset: {ast.unparse(node)}")
+        return SyntaxError(f"{self.names['__name__']}, line {getattr(node, 'lineno', '?')}: not in the native subset: {ast.unparse(node)}")
 
     # -------------------------------------------------------------------------------------------- statements
     def body(self, statements: list[ast.stmt]) -> None:
@@ -287,10 +288,10 @@ class _Function:
                 return self.let(f"load i64, ptr %{name}.at")
             case ast.Name(id=name) if name in self.module.statics:
                 return f"ptrtoint (ptr @{name} to i64)"
-            case ast.Name(id=name) if isinstance(self.module.names.get(name), int):
-                return str(self.module.names[name])
-            case ast.Attribute(value=ast.Name(id=name), attr=constant) if isinstance(self.module.names.get(name), ModuleType):
-                number = getattr(self.module.names[name], constant)
+            case ast.Name(id=name) if isinstance(self.names.get(name), int):
+                return str(self.names[name])
+            case ast.Attribute(value=ast.Name(id=name), attr=constant) if isinstance(self.names.get(name), ModuleType):
+                number = getattr(self.names[name], constant)
                 if isinstance(number, int):
                     return str(int(number))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
@@ -362,7 +363,7 @@ class _Function:
                 got = self.let(f"cmpxchg ptr {where}, i64 {old}, i64 {new} seq_cst seq_cst, align 8")
                 return self.let(f"zext i1 {self.let(f'extractvalue {{ i64, i1 }} {got}, 1')} to i64")
             case ast.Name(id=name) if name in self.module.functions:
-                if len(self.module.functions[name].args.args) != len(args):
+                if len(self.module.functions[name][0].args.args) != len(args):
                     raise self.refuse(e)
                 return self.let(f"call i64 @{name}({self.passed(args)})")
         raise self.refuse(e)
@@ -372,23 +373,28 @@ class _Function:
 
 
 class _Module:
-    """Prints one module."""
+    """Prints a module, and with it those it imports functions from."""
 
-    def __init__(self, source: str, names: dict[str, Any], name: str) -> None:
-        self.name, self.names = name, names
-        self.functions: dict[str, ast.FunctionDef] = {}
+    def __init__(self, parts: Sequence[ModuleType]) -> None:
+        self.name = parts[0].__name__
+        self.functions: dict[str, tuple[ast.FunctionDef, dict[str, Any]]] = {}  # with the names of the module it stands in
         self.statics: dict[str, int] = {}
         self.externals: dict[str, int] = {}
         self.pause = "llvm.x86.sse2.pause" if host.is_x86() else "llvm.aarch64.hint"
-        for s in ast.parse(source).body:
-            match s:
-                case ast.FunctionDef(name=function):
-                    self.functions[function] = s
-                case ast.Assign(targets=[ast.Name(id=n)], value=ast.Call(func=ast.Name(id="static"), args=[ast.Constant(value=int(size))])):
-                    self.statics[n] = size
+        for part in parts:
+            for s in ast.parse(inspect.getsource(part)).body:
+                match s:
+                    case ast.FunctionDef(name=name) if name in self.functions:
+                        raise SyntaxError(f"{part.__name__}, line {s.lineno}: there is a function {name!r} in another part of {self.name}")
+                    case ast.FunctionDef(name=name):
+                        self.functions[name] = s, vars(part)
+                    case ast.Assign(
+                        targets=[ast.Name(id=n)], value=ast.Call(func=ast.Name(id="static"), args=[ast.Constant(value=int(size))])
+                    ):
+                        self.statics[n] = size
 
     def text(self) -> str:
-        bodies = [_Function(f, self).text() for f in self.functions.values()]
+        bodies = [_Function(f, names, self).text() for f, names in self.functions.values()]
         statics = [f"@{n} = internal global [{size} x i8] zeroinitializer, align 64" for n, size in self.statics.items()]
         declared = [f"declare i64 @{n}({', '.join(['i64'] * k)})" for n, k in self.externals.items()]
         declared.append("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1 immarg)")
@@ -397,9 +403,21 @@ class _Module:
         return "\n".join([f"; {self.name}", *statics, *declared, *bodies]) + "\n"
 
 
+def parts_of(module: ModuleType) -> list[ModuleType]:
+    """A module and those whose functions it imports, and they in turn; primitives are no part of it."""
+    found = {module.__name__: module}
+    waiting = [module]
+    while waiting:
+        for thing in vars(waiting.pop()).values():
+            if isinstance(thing, FunctionType) and thing.__module__ not in (__name__, *found):
+                found[thing.__module__] = sys.modules[thing.__module__]
+                waiting.append(found[thing.__module__])
+    return list(found.values())
+
+
 def text(module: ModuleType) -> tuple[str, tuple[str, ...]]:
     """LLVM IR of a module in the subset, and the C functions it calls. SyntaxError names what is not in the subset."""
-    printer = _Module(inspect.getsource(module), vars(module), module.__name__)
+    printer = _Module(parts_of(module))
     return printer.text(), tuple(printer.externals)
 
 
@@ -407,14 +425,15 @@ class Library:
     """A module in the subset, compiled (or found in the cache) and linked. `library.address("f")`, `library["f"](1, 2)`."""
 
     def __init__(self, module: ModuleType) -> None:
-        with open(str(module.__file__), encoding="utf-8") as file:
-            source = file.read()
-        constants = sorted(
-            (k, v) for k, v in vars(module).items() if isinstance(v, int) and not k.startswith("_") and f"{k} = static(" not in source
-        )
+        parts = parts_of(module)
+        sources = [_source(str(part.__file__)) for part in parts]
+        constants = [
+            sorted((k, v) for k, v in vars(part).items() if isinstance(v, int) and not k.startswith("_") and f"{k} = static(" not in source)
+            for part, source in zip(parts, sources, strict=True)
+        ]
         cpu, features = host.processor()
-        version = hashlib.sha256(_printer_source().encode()).hexdigest()
-        key = cache.key("native", source, constants, cpu, features, compile.version(), version)
+        version = hashlib.sha256(_source(__file__).encode()).hexdigest()
+        key = cache.key("native", *sources, constants, cpu, features, compile.version(), version)
         store = cache.default()
         kept = store.lookup(key)
         if kept is None:
@@ -433,6 +452,6 @@ class Library:
         return lambda *args: _call(where, args)
 
 
-def _printer_source() -> str:
-    with open(__file__, encoding="utf-8") as file:
+def _source(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
         return file.read()

@@ -57,3 +57,13 @@ def test_printed_text_is_readable():
     assert "define i64 @increment(i64 %table)" in text
     assert externals == ("malloc",)
     assert textwrap.dedent(text) == text
+
+
+def test_imported_functions_are_part_of_the_module():
+    from tapejit.runtime import blocks, incoming, launch
+
+    assert native.parts_of(launch) == [launch, blocks, incoming]
+    text, _ = native.text(launch)
+    assert text.count("define i64 @take(") == text.count("define i64 @launch(") == 1
+    with pytest.raises(SyntaxError, match=r"take.*another part"):
+        native._Module([blocks, blocks]).text()
