@@ -31,7 +31,7 @@ from tapejit.traces import Traces
 from tapejit.tracing import Creation, Recording, record
 
 MAX_TRACES = 256  # per function, unless it says otherwise
-_RECENT = 4  # how many kinds of calls are tried before one is taken apart
+_RECENT = 8  # how many kinds of calls are tried before one is taken apart
 _run_eagerly = False
 
 

@@ -295,6 +295,7 @@ class Segment(Op):
     """
 
     name = "segment"
+    pairs = True  # of products; sums are taken of the parts
     constant_operands = frozenset({1})
 
     def infer(self, rows: Type, ids: Type, *, size: Dim, combine: str = "add") -> Type:
@@ -346,6 +347,9 @@ class Segment(Op):
 
         return rule, None
 
+    def native(self, *types: Type, combine: str = "add", **attrs: Any) -> bool:
+        return types[0].dtype.kind != "c" or combine == "mul"
+
     def work(self, rows: Type, ids: Type, *, size: Dim, combine: str = "add") -> tuple[Type, ...]:
         return (Type(dtypes.float32, (size, *rows.shape[ids.rank :])),) if rows.dtype.wide is not rows.dtype else ()
 
@@ -357,8 +361,14 @@ class Segment(Op):
         rows, ids = ins
         target = work[0] if work else outs[0]
         rank = len(ids.dims)
-        first = number(lowest(combine, rows.dtype), target.dtype)
-        start = loops("z", outs[0].dims, lambda index: (target.store(index, first),), "parallel", "vector")
+        first = lowest(combine, rows.dtype)
+
+        def begin(index: tuple[Expr, ...]) -> tuple[Stmt, ...]:
+            if rows.dtype.kind == "c":
+                return _stored(target, index, number(first, rows.dtype.real_dtype), number(0, rows.dtype.real_dtype))
+            return (target.store(index, number(first, target.dtype)),)
+
+        start = loops("z", outs[0].dims, begin, "parallel", "vector")
         steps = _accumulate(target, rows, ids, rank, size, combine)
         return (*start, *steps, *_narrowed(outs[0], work))
 
@@ -384,7 +394,8 @@ class Segment(Op):
         ]:
             for combine in ("add", "mul", "max", "min"):
                 for dtype in (np.int32, np.int64):
-                    yield (draw(shape, 0.5, 3, kinds="if"), np.asarray(ids, dtype)), {"size": size, "combine": combine}
+                    kinds = "ifc" if combine in ("add", "mul") else "if"
+                    yield (draw(shape, 0.5, 3, kinds=kinds), np.asarray(ids, dtype)), {"size": size, "combine": combine}
 
 
 def _accumulate(target: Any, rows: Any, ids: Any, rank: int, size: Dim, combine: str) -> tuple[Stmt, ...]:
@@ -394,6 +405,8 @@ def _accumulate(target: Any, rows: Any, ids: Any, rank: int, size: Dim, combine:
         row = expr.Var(int64, "row")
 
         def element(index: tuple[Expr, ...]) -> tuple[Stmt, ...]:
+            if rows.dtype.kind == "c":
+                return _multiplied(target, (row, *index), rows, (*at, *index))
             return (target.store((row, *index), expr.cast(rows[(*at, *index)], target.dtype), combine=combine),)
 
         return (
@@ -403,6 +416,19 @@ def _accumulate(target: Any, rows: Any, ids: Any, rank: int, size: Dim, combine:
         )
 
     return loops("i", ids.dims, one)
+
+
+def _stored(target: Any, index: tuple[Expr, ...], re: Expr, im: Expr) -> tuple[Stmt, ...]:
+    """Statements that store a complex number."""
+    return tuple(target.pairs.store((*index, expr.as_expr(k)), part) for k, part in enumerate((re, im)))
+
+
+def _multiplied(target: Any, index: tuple[Expr, ...], rows: Any, at: tuple[Expr, ...]) -> tuple[Stmt, ...]:
+    """Statements that multiply a complex element of `target` by one of `rows`. (Sums and copies are made of the parts apart.)"""
+    places = ((target, index, "a"), (target, index, "b"), (rows, at, "c"), (rows, at, "d"))
+    lets = [nest.Let(name, source.pairs[(*where, expr.as_expr(k % 2))]) for k, (source, where, name) in enumerate(places)]
+    a, b, c, d = (expr.Var(rows.dtype.real_dtype, name) for _, _, name in places)
+    return (*lets, *_stored(target, index, a * c - b * d, a * d + b * c))
 
 
 def _narrowed(out: Any, work: Any) -> tuple[Stmt, ...]:
@@ -416,6 +442,7 @@ class Scatter(Op):
     """`x` with `z[ids[i]] = combine(z[ids[i]], rows[i])`, one i after the other; combine "set" lets the last one win, ids below 0 are left out."""
 
     name = "scatter"
+    pairs = True  # of products; the others are made of the parts
     constant_operands = frozenset({1})
     same_dtype = (0, 2)
 
@@ -472,6 +499,9 @@ class Scatter(Op):
 
         return for_x, None, for_rows
 
+    def native(self, *types: Type, combine: str = "set", **attrs: Any) -> bool:
+        return types[0].dtype.kind != "c" or combine == "mul"
+
     def work(self, x: Type, ids: Type, rows: Type, *, combine: str = "set") -> tuple[Type, ...]:
         return (Type(dtypes.float32, x.shape),) if x.dtype.wide is not x.dtype else ()
 
@@ -484,7 +514,8 @@ class Scatter(Op):
         target = work[0] if work else outs[0]
         start: tuple[Stmt, ...] = ()
         if work or x.name != outs[0].name:  # otherwise it is written over the operand
-            start = loops("z", x.dims, lambda index: (target.store(index, expr.cast(x[index], target.dtype)),), "parallel", "vector")
+            old, new = (x.pairs, target.pairs) if x.dtype.kind == "c" else (x, target)
+            start = loops("z", old.dims, lambda index: (new.store(index, expr.cast(old[index], new.dtype)),), "parallel", "vector")
         return (*start, *_accumulate(target, rows, ids, len(ids.dims), x.dims[0], combine), *_narrowed(outs[0], work))
 
     def batch(self, slices: Dim, operands: Any, mapped: Any, *, combine: str = "set") -> Any:

@@ -483,3 +483,19 @@ def test_size_of_a_variable_of_open_shape_does_not_change_in_a_traced_function()
 
     with pytest.raises(NotImplementedError, match="keeps the shape it has at the call"):
         grow()
+
+
+def test_complex_rows_are_multiplied_in_place_natively():
+    rows = (np.arange(12).reshape(6, 2) - 4 + 1j * np.arange(12).reshape(6, 2)).astype(np.complex128)
+    v, w = tf.Variable(rows[:4]), tf.Variable(rows[:4])
+    delta = tf.IndexedSlices(tf.constant(rows[3:]), tf.constant([3, 0, 3]))
+
+    @tf.function
+    def multiply():
+        w.scatter_mul(delta)
+
+    for _ in range(2):
+        v.scatter_mul(delta)
+        multiply()
+    np.testing.assert_allclose(w.numpy(), v.numpy(), rtol=1e-14)
+    assert "a * c - b * d" in str(multiply.show("kernels"))
