@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,12 @@ def test_ode_fit_finds_the_rates():
         "bench_linalg",
         "bench_fft",
         "bench_loops",
+        "bench_keras",
+        "keras_digits",
+        "keras_convolution",
+        "keras_gan",
+        "keras_text",
+        "keras_transfer",
     ],
 )
 def test_each_says_how_it_is_run(name, capsys):
@@ -124,3 +131,58 @@ def test_a_recording_is_fitted(capsys):
 def test_jacobians_are_those_of_jax_where_it_is_there(capsys):
     found = load("bench_jacobian").main(["--rounds", "1"])
     assert all({"eager", "traced"} <= set(ways) for ways in found.values())
+
+
+with_keras = pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed: pip install 'tapejit[keras]'")
+
+
+@with_keras
+def test_fit_and_a_loop_read_digits_alike(capsys):
+    fitted, looped = load("keras_digits").main(["--epochs", "12", "--summary"])
+    assert fitted.accuracy >= 0.96
+    assert looped.accuracy >= 0.96
+    np.testing.assert_allclose(fitted.losses, looped.losses, rtol=1e-3)
+    for ours, theirs in zip(fitted.weights, looped.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    assert "Total params" in capsys.readouterr().out
+
+
+@with_keras
+def test_a_convolutional_network_reads_digits_and_comes_back_from_its_file(tmp_path):
+    found = load("keras_convolution").main(["--epochs", "10", "--keep", str(tmp_path / "digits.keras")])
+    assert found.accuracy >= 0.93
+    assert found.confusion.sum() == 360
+    assert found.reloaded == pytest.approx(found.accuracy)
+    assert (tmp_path / "digits.keras").exists()
+
+
+@with_keras
+def test_a_gan_of_keras_networks_learns_the_ring():
+    found = load("keras_gan").main(["--steps", "3000"])
+    assert found.radius == pytest.approx(2.0, abs=0.3)
+    assert found.spread < 0.4
+    assert found.rarest_eighth > 0.03
+
+
+@with_keras
+def test_an_lstm_knows_more_of_a_text_than_its_frequencies(capsys):
+    found = load("keras_text").main(["--epochs", "2", "--length", "40000", "--written", "20"])
+    assert found.network[1] < found.network[0] < found.characters
+    assert found.network[1] < 3.9
+    assert "The expression " in capsys.readouterr().out
+
+
+@with_keras
+def test_weights_go_from_model_to_model():
+    found = load("keras_transfer").main(["--epochs", "10"])
+    assert found.first >= 0.95
+    assert found.copied < 1e-4
+    assert found.from_file < 1e-4
+    assert found.transferred > 0.6
+
+
+@with_keras
+def test_keras_is_timed():
+    found = load("bench_keras").main(["--rounds", "1", "--epochs", "1"])
+    assert all(milliseconds > 0 for times in found.values() for milliseconds in times)
+    assert len(found) == 3
