@@ -178,6 +178,7 @@ def test_weights_go_from_model_to_model():
     assert found.first >= 0.95
     assert found.copied < 1e-4
     assert found.from_file < 1e-4
+    assert found.kept_still
     assert found.transferred > 0.6
 
 
