@@ -117,23 +117,23 @@ def jax_loop(keras: Any) -> Callable[[int], float]:
 
     differentiated = jax.value_and_grad(loss_and_updates, has_aux=True)
 
-    @jax.jit
     def train_step(state, x, y):
         trainable, fixed, slots, means = state
         (loss, fixed), gradients = differentiated(trainable, fixed, x, y)
         trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)
         return trainable, fixed, slots, mean.stateless_update_state(means, loss)
 
+    jitted = jax.jit(train_step, donate_argnums=0)  # updates in place
     epoch = [(jax.device_put(x), jax.device_put(y)) for x, y in batches()]
     parts = model.trainable_variables, model.non_trainable_variables, optimizer.variables, mean.variables
-    state = tuple([v.value for v in part] for part in parts)
+    state = tuple([jax.numpy.array(v.value) for v in part] for part in parts)
 
     def run(epochs: int) -> float:
         nonlocal state
         for _ in range(epochs):
-            state = (*state[:3], mean.stateless_reset_state())
+            state = (*state[:3], [jax.numpy.zeros_like(v) for v in state[3]])
             for x, y in epoch:
-                state = train_step(state, x, y)
+                state = jitted(state, x, y)
         return float(mean.stateless_result(state[3]))
 
     return run

@@ -119,7 +119,9 @@ def main(argv: list[str] | None = None) -> Found:
     kept_still = all(np.array_equal(a, b) for a, b in zip(frozen.non_trainable_weights, original.weights, strict=False))
     transferred, from_nothing = (accuracy(model, x2[options.few :], y2[options.few :]) for model in (frozen, fresh))
     print(f"the frozen layers are {'what they were' if kept_still else 'CHANGED'}")
-    print(f"digits 5 to 9 from {options.few} images: {transferred:.1%} with the convolutions of the first task, {from_nothing:.1%} from nothing")
+    print(
+        f"digits 5 to 9 from {options.few} images: {transferred:.1%} with the convolutions of the first task, {from_nothing:.1%} from nothing"
+    )
     return Found(first, copied, from_file, kept_still, transferred, from_nothing)
 
 

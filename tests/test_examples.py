@@ -166,15 +166,15 @@ def test_a_gan_of_keras_networks_learns_the_ring():
 
 @with_keras
 def test_an_lstm_knows_more_of_a_text_than_its_frequencies(capsys):
-    found = load("keras_text").main(["--epochs", "2", "--length", "40000", "--written", "20"])
-    assert found.network[1] < found.network[0] < found.characters
-    assert found.network[1] < 3.9
+    found = load("keras_text").main(["--epochs", "4", "--length", "50000", "--written", "20"])
+    assert found.network == sorted(found.network, reverse=True)
+    assert found.network[-1] < found.characters - 0.4
     assert "The expression " in capsys.readouterr().out
 
 
 @with_keras
 def test_weights_go_from_model_to_model():
-    found = load("keras_transfer").main(["--epochs", "10"])
+    found = load("keras_transfer").main(["--epochs", "7"])
     assert found.first >= 0.95
     assert found.copied < 1e-4
     assert found.from_file < 1e-4
