@@ -31,6 +31,7 @@ from tapejit.activations import (
     wide,
 )
 from tapejit.arrays import batch_to_space, depth_to_space, space_to_batch, space_to_depth
+from tapejit.candidates import sampled_logits
 from tapejit.core import dtypes, places
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.math import l2_normalize, reduce_mean, reduce_sum, sigmoid, softplus, tanh, zero_fraction
@@ -43,6 +44,7 @@ from tapejit.ops.reductions import normal_axes, sum_
 from tapejit.ops.shapes import reshape as _reshape
 from tapejit.ops.slicing import scalar_of
 from tapejit.ordering import in_top_k, top_k
+from tapejit.random import log_uniform_candidate_sampler
 from tapejit.selection import gather
 from tapejit.sliding import (
     atrous_conv2d,
@@ -78,7 +80,7 @@ __all__ = [
     "conv3d_transpose", "conv_transpose", "convolution", "crelu", "depth_to_space", "depthwise_conv2d", "depthwise_conv2d_backprop_filter",
     "depthwise_conv2d_backprop_input", "dropout", "elu", "embedding_lookup", "experimental", "gelu", "in_top_k", "l2_loss", "l2_normalize",
     "leaky_relu", "local_response_normalization", "log_poisson_loss", "log_softmax", "lrn", "max_pool", "max_pool1d", "max_pool2d",
-    "max_pool3d", "max_pool_with_argmax", "moments", "normalize_moments", "pool", "relu", "relu6", "scale_regularization_loss", "selu",
+    "max_pool3d", "max_pool_with_argmax", "moments", "nce_loss", "normalize_moments", "pool", "relu", "relu6", "sampled_softmax_loss", "scale_regularization_loss", "selu",
     "separable_conv2d", "sigmoid", "sigmoid_cross_entropy_with_logits", "silu", "softmax", "softmax_cross_entropy_with_logits", "softplus",
     "softsign", "space_to_batch", "space_to_depth", "sparse_softmax_cross_entropy_with_logits", "sufficient_statistics", "swish", "tanh",
     "top_k", "weighted_cross_entropy_with_logits", "weighted_moments", "zero_fraction",
@@ -168,6 +170,47 @@ def _same_shape(labels: Any, logits: Any) -> None:
         isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(labels.dims, logits.dims, strict=True)
     ):
         raise _fail(f"`logits` and `labels` must have the same shape, received ({logits.shape} vs {labels.shape}).")
+
+
+def nce_loss(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    num_sampled: int,
+    num_classes: int,
+    num_true: int = 1,
+    sampled_values: Any = None,
+    remove_accidental_hits: bool = False,
+    name: str = "nce_loss",
+) -> Any:
+    """[batch]: the noise-contrastive loss: the true classes told from `num_sampled` drawn ones, each by a logistic regression.
+
+    `weights` is [num_classes, n], `inputs` [batch, n], `labels` [batch, num_true]; `sampled_values` is what a candidate sampler of
+    `tf.random` gives, by default the log-uniform one.
+    """
+    values = sampled_values or log_uniform_candidate_sampler(labels, num_true, num_sampled, True, num_classes)
+    logits, targets = sampled_logits(weights, biases, labels, inputs, num_true, values, remove_accidental_hits)
+    return reduce_sum(sigmoid_cross_entropy_with_logits(targets, logits), axis=1)
+
+
+def sampled_softmax_loss(
+    weights: Any,
+    biases: Any,
+    labels: Any,
+    inputs: Any,
+    num_sampled: int,
+    num_classes: int,
+    num_true: int = 1,
+    sampled_values: Any = None,
+    remove_accidental_hits: bool = True,
+    seed: int | None = None,
+    name: str = "sampled_softmax_loss",
+) -> Any:
+    """[batch]: the cross-entropy of a softmax over the true classes and `num_sampled` drawn ones; arguments as of `nce_loss`."""
+    values = sampled_values or log_uniform_candidate_sampler(labels, num_true, num_sampled, True, num_classes, seed=seed)
+    logits, targets = sampled_logits(weights, biases, labels, inputs, num_true, values, remove_accidental_hits)
+    return softmax_cross_entropy_with_logits(targets, logits)
 
 
 def log_poisson_loss(targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None) -> Any:

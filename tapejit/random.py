@@ -8,6 +8,7 @@ by n, whatever the distribution. The numbers are not TensorFlow's; the distribut
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from enum import IntEnum
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tapejit import candidates
 from tapejit.casting import cast
 from tapejit.core import dtypes, places, sizes
 from tapejit.core.dtypes import DType
@@ -38,9 +40,9 @@ from tapejit.tensor import EagerTensor, convert_to_tensor, dims_of, shape_of
 from tapejit.variable import Variable, paused_tapes
 
 __all__ = [
-    "Algorithm", "Generator", "categorical", "create_rng_state", "experimental", "fold_in", "gamma", "get_global_generator", "normal",
-    "poisson", "set_global_generator", "set_seed", "shuffle", "split", "stateless_binomial", "stateless_categorical", "stateless_gamma",
-    "stateless_normal", "stateless_poisson", "stateless_truncated_normal", "stateless_uniform", "truncated_normal", "uniform",
+    "Algorithm", "Generator", "categorical", "create_rng_state", "experimental", "fold_in", "gamma", "get_global_generator",
+    "log_uniform_candidate_sampler", "normal", "poisson", "set_global_generator", "set_seed", "shuffle", "split", "stateless_binomial", "stateless_categorical", "stateless_gamma",
+    "stateless_normal", "stateless_poisson", "stateless_truncated_normal", "stateless_uniform", "truncated_normal", "uniform", "uniform_candidate_sampler",
 ]  # fmt: skip
 
 _DEFAULT_SEED = 87654321  # TensorFlow's, for draws that have a seed where the process has none
@@ -499,6 +501,22 @@ def shuffle(value: Any, seed: int | None = None, name: str | None = None) -> Any
     """The rows of `value` in random order (`tf.random.shuffle`)."""
     value = convert_to_tensor(value)
     return _shuffled(_states.take(seed, value.dims[0] if value.dims else 1), value)
+
+
+def uniform_candidate_sampler(
+    true_classes: Any, num_true: int, num_sampled: int, unique: bool, range_max: int, seed: int | None = None, name: str | None = None
+) -> candidates.Sampled:
+    """Classes drawn from 0..range_max, all as likely, and the expected counts of the true ones and of these."""
+    draw = functools.partial(uniform, seed=seed)
+    return candidates.sampled(candidates.UNIFORM, true_classes, num_true, num_sampled, unique, range_max, draw)
+
+
+def log_uniform_candidate_sampler(
+    true_classes: Any, num_true: int, num_sampled: int, unique: bool, range_max: int, seed: int | None = None, name: str | None = None
+) -> candidates.Sampled:
+    """Classes drawn as by Zipf's law, log((k + 2) / (k + 1)) / log(range_max + 1), and the expected counts of the true ones and of these."""
+    draw = functools.partial(uniform, seed=seed)
+    return candidates.sampled(candidates.LOG_UNIFORM, true_classes, num_true, num_sampled, unique, range_max, draw)
 
 
 # ------------------------------------------------------------------------------------------ draws from a seed alone

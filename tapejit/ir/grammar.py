@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tapejit.core import dtypes, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
@@ -66,10 +68,11 @@ def float_text(value: Any, dtype: DType) -> str:
     if dtype is dtypes.float64:
         return repr(number)
     exact = dtype.np.type(number)
-    for digits in range(1, 10):
-        short = float(f"{number:.{digits}g}")
-        if dtype.np.type(short) == exact:
-            return repr(short)
+    with np.errstate(over="ignore"):  # few digits of the largest number may say more than it
+        for digits in range(1, 10):
+            short = float(f"{number:.{digits}g}")
+            if dtype.np.type(short) == exact:
+                return repr(short)
     return repr(number)
 
 

@@ -1,11 +1,14 @@
 """The builder: names and guards as lines are added, and what merging may and may not make one."""
 
+import warnings
+
 import tapejit.ops  # noqa: F401
 from tapejit.core import dtypes
 from tapejit.core.sizes import named
 from tapejit.core.types import Type
 from tapejit.ir import structure
 from tapejit.ir.builder import Builder, number
+from tapejit.ir.grammar import float_text
 from tapejit.ir.graph import Graph, Literal, Value
 from tapejit.ir.op import OPS
 from tapejit.ir.parser import parse
@@ -121,3 +124,11 @@ def test_a_literal_becomes_a_line():
     assert isinstance(value, Value)
     assert graph.body[0].out is value
     assert builder.literal(x) is x
+
+
+def test_the_largest_numbers_are_written_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for dtype in (dtypes.float32, dtypes.float16, dtypes.bfloat16):
+            for value in (dtype.max, dtype.min):
+                assert dtype.np.type(float(float_text(value, dtype))) == value
