@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from tapejit.keras.seat import Lender, take
+from tapejit.keras.seat import API, Lender, take
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +27,4 @@ class _Modules(Lender):
         return super().create_module(spec)
 
 
-sys.meta_path.append(_Modules(__name__, "keras"))  # last: modules of ours come first
+sys.meta_path.append(_Modules(__name__, API))  # last: modules of ours come first

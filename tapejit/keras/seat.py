@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 SEAT = "keras.src.backend.numpy"
+API = "keras._tf_keras.keras"  # what TensorFlow gives as tf.keras: Keras, with some names of its own
 HOME = "tapejit.keras.implementation"
 SUPPORTED = (3, 15)
 INSTALL = "pip install 'tapejit[keras]'"
@@ -53,7 +54,7 @@ class Lender(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @cache
 def take() -> ModuleType:
-    """The real `keras` with tapejit in the seat.
+    """The real `tf.keras` with tapejit in the seat.
 
     Raises ImportError if Keras is not installed, is of another version, has been imported with another backend, or if the environment
     asks for another backend.
@@ -89,7 +90,9 @@ def take() -> ModuleType:
     vars(importlib.import_module("keras.src.backend.config"))["_BACKEND"] = "tapejit"  # what keras.backend.backend() answers
     importlib.import_module("tapejit.keras.implementation.optimizer").install(keras.optimizers.Optimizer)
     _lead_to_ours(importlib.import_module("keras.src.utils.backend_utils").DynamicBackend, importlib.import_module("keras.src.backend"))
-    return keras
+    legacy = importlib.import_module("keras.src.legacy.backend")  # K.mean and its kin, written on TensorFlow
+    vars(legacy).update(tf=importlib.import_module("tapejit"), is_sparse=lambda tensor: False)
+    return importlib.import_module(API)
 
 
 def _lead_to_ours(dynamic: type, backend: ModuleType) -> None:

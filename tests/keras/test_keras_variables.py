@@ -112,3 +112,27 @@ def test_layers_compute_in_the_dtype_of_their_policy(policy):
     layer = tf.keras.layers.Dense(2, dtype=policy)
     assert layer(tf.ones([1, 3])).dtype is tf.float16
     assert layer.kernel.handle.dtype is (tf.float16 if policy == "float16" else tf.float32)
+
+
+def test_functions_of_the_backend_of_old():
+    x = tf.constant([[1.0, 2.0], [3.0, 4.0]])
+    K = tf.keras.backend
+    np.testing.assert_allclose(K.mean(K.square(x)), 7.5)
+    np.testing.assert_allclose(K.dot(x, x), [[7, 10], [15, 22]])
+    assert K.concatenate([x, K.flatten(x)[:2][None]], axis=0).shape == (3, 2)
+    assert tf.keras.losses.mse(x, x).shape == (2,)
+
+
+def test_what_keras_gives_and_takes_of_64_bits():
+    x = tf.constant([1.0, 2.0], tf.float64)
+    assert tf.keras.ops.add(x, x).dtype is tf.float64
+    assert tf.keras.ops.multiply(tf.constant([3], tf.int64), 2).dtype is tf.int64
+
+
+def test_optimizers_keep_sparse_gradients_sparse():
+    table = tf.Variable(tf.ones([4, 2]))
+    optimizer = tf.keras.optimizers.SGD(0.5)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.gather(table, [1, 1, 3]))
+    optimizer.apply_gradients([(tape.gradient(loss, table), table)])
+    np.testing.assert_allclose(table[:, 0], [1, 0, 1, 0.5])
