@@ -13,6 +13,7 @@ import tapejit as tf
 from tapejit.core.sizes import Dim
 from tapejit.keras.implementation.core import cast, convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import all_floating, dtype_of, floating, is_number, wide
+from tapejit.ops import elementwise
 from tapejit.ops.creation import iota
 from tapejit.ops.slicing import scalar_of
 from tapejit.tensor import dims_of
@@ -41,7 +42,14 @@ def ones(shape: Any, dtype: Any = None) -> Any:
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
-    return tf.broadcast_to(convert_to_tensor(fill_value, _dtype(dtype)), shape)
+    return _filled(dims_of(shape), fill_value, _dtype(dtype))
+
+
+def _filled(dims: tuple[Dim, ...], value: Any, dtype: Any) -> Any:
+    """A number, or a tensor that broadcasts, at all places of this shape."""
+    if isinstance(value, bool | int | float):
+        return elementwise.full(shape=dims, value=dtype.np.type(value).item(), dtype=dtype)
+    return tf.broadcast_to(convert_to_tensor(value, dtype), dims)
 
 
 def zeros_like(x: Any, dtype: Any = None) -> Any:
@@ -54,7 +62,7 @@ def ones_like(x: Any, dtype: Any = None) -> Any:
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None) -> Any:
     x = convert_to_tensor(x)
-    return tf.broadcast_to(convert_to_tensor(fill_value, dtype or x.dtype), x.dims)
+    return _filled(x.dims, fill_value, x.dtype if dtype is None else _dtype(dtype))
 
 
 empty, empty_like = zeros, zeros_like

@@ -289,11 +289,23 @@ fmin = _unless_nan(minimum)
 logical_and = logical(tf.logical_and)
 logical_or = logical(tf.logical_or)
 logical_xor = logical(tf.math.logical_xor)
-bitwise_and = binary(tf.bitwise.bitwise_and, tf.logical_and)
-bitwise_or = binary(tf.bitwise.bitwise_or, tf.logical_or)
-bitwise_xor = binary(tf.bitwise.bitwise_xor, tf.math.logical_xor)
-bitwise_left_shift = left_shift = binary(tf.bitwise.left_shift)
-bitwise_right_shift = right_shift = binary(tf.bitwise.right_shift)
+
+
+def _bits(op: Any, of_bools: Any = None) -> Any:
+    """A function of two tensors of integers or bools, whose arguments Keras calls `x` and `y`."""
+    joined = binary(op, of_bools)
+
+    def function(x: Any, y: Any) -> Any:
+        return joined(x, y)
+
+    return function
+
+
+bitwise_and = _bits(tf.bitwise.bitwise_and, tf.logical_and)
+bitwise_or = _bits(tf.bitwise.bitwise_or, tf.logical_or)
+bitwise_xor = _bits(tf.bitwise.bitwise_xor, tf.math.logical_xor)
+bitwise_left_shift = left_shift = _bits(tf.bitwise.left_shift)
+bitwise_right_shift = right_shift = _bits(tf.bitwise.right_shift)
 bitwise_invert = bitwise_not = unary(lambda x: tf.logical_not(x) if x.dtype.is_bool else tf.bitwise.invert(x))
 
 

@@ -115,13 +115,12 @@ def cross(x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, a
 def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
     """The sums of products of two vectors, of which one is moved past the other: where both lie fully over each other ("valid"),
     as many as the longer one has ("same"), or all ("full"). ValueError for another mode."""
-    x1, x2 = tensors(x1, x2)
-    dtype = x1.dtype
+    x1, x2 = all_floating(x1, x2)
     if len(x1.dims) != 1 or len(x2.dims) != 1:
         raise ValueError(f"`x1` and `x2` must be 1-dimensional. Received: x1.shape={x1.shape}, x2.shape={x2.shape}")
     n, m = x1.dims[0], x2.dims[0]
-    padded = floating(tf.pad(x1, [[m - 1, m - 1]]))
-    every = tf.nn.conv1d(tf.reshape(padded, [1, -1, 1]), tf.reshape(floating(x2), [-1, 1, 1]), 1, "VALID")
+    padded = tf.pad(x1, [[m - 1, m - 1]])
+    every = tf.nn.conv1d(tf.reshape(padded, [1, -1, 1]), tf.reshape(x2, [-1, 1, 1]), 1, "VALID")
     every = tf.reshape(every, [-1])
     least, most = sizes.minimum(n, m), sizes.maximum(n, m)
     if mode == "valid":
@@ -131,7 +130,7 @@ def correlate(x1: Any, x2: Any, mode: str = "valid") -> Any:
         every = axis_slice(every, 0, (least - 1) // 2 + turned * ((least - 1) % 2), most)
     elif mode != "full":
         raise ValueError(f"`mode` must be either `valid`, `same`, or `full`. Received: mode={mode}")
-    return cast(every, dtype)
+    return every
 
 
 def corrcoef(x: Any) -> Any:

@@ -38,10 +38,10 @@ def _common(xs: tuple[Any, ...], *more: Any) -> str:
 _WIDE = {"int32": "int64", "uint32": "uint64"}
 
 
-def alike(*xs: Any) -> list[Any]:
-    """`xs` as tensors of one dtype; a Python number stays one where a tensor brings the dtype."""
+def alike(*xs: Any, at_least: Any = bool) -> list[Any]:
+    """`xs` as tensors of one dtype, not below `at_least`; a Python number stays one where a tensor brings the dtype."""
     given = _given(xs)
-    dtype, bare = _common(given), all(is_number(x) for x in given)
+    dtype, bare = _common(given, at_least), all(is_number(x) for x in given)
     return [x if is_number(x) and not bare else convert_to_tensor(x, dtype) for x in given]
 
 
@@ -138,7 +138,7 @@ def binary_floating(op: Function) -> Function:
     """A function of two tensors in their common floating-point dtype."""
 
     def function(x1: Any, x2: Any) -> Any:
-        return op(*all_floating(x1, x2))
+        return op(*alike(x1, x2, at_least=float))
 
     return function
 
