@@ -428,7 +428,7 @@ def print_definition(module: Module, fn: str, dtype: DType, lanes: int, name: st
     return out.text()
 
 
-_VECTORS = (2, 4, 8, 16)
+_VECTORS = (2, 4, 8)
 
 
 def _beyond(module: Module, fn: str, dtype: DType, lanes: int) -> str:
