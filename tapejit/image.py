@@ -1,4 +1,4 @@
-"""`tf.image`: resizing, and the patches of images; crops and flips come from `image_geometry`, colours from `image_colour`, measures from
+"""`tf.image`: resizing, and the patches of images; crops and flips come from `image_geometry`, colours from `image_colour`, boxes from `image_boxes`, measures from
 `image_quality`.
 
 Images are [batch, height, width, channels] or [height, width, channels]. Resizing along an axis is a product with a matrix of
@@ -15,6 +15,7 @@ import numpy as np
 
 from tapejit.core import dtypes, places
 from tapejit.core.errors import InvalidArgumentError
+from tapejit.image_boxes import non_max_suppression
 from tapejit.image_colour import (
     adjust_brightness,
     adjust_contrast,
@@ -75,7 +76,7 @@ from tapejit.tensor import convert_to_tensor, dims_of
 __all__ = [
     "ResizeMethod", "adjust_brightness", "adjust_contrast", "adjust_gamma", "adjust_hue", "adjust_saturation", "central_crop",
     "convert_image_dtype", "crop_to_bounding_box", "extract_patches", "flip_left_right", "flip_up_down", "grayscale_to_rgb",
-    "hsv_to_rgb", "image_gradients", "pad_to_bounding_box", "per_image_standardization", "psnr", "random_brightness",
+    "hsv_to_rgb", "image_gradients", "non_max_suppression", "pad_to_bounding_box", "per_image_standardization", "psnr", "random_brightness",
     "random_contrast", "random_crop", "random_flip_left_right", "random_flip_up_down", "random_hue", "random_saturation",
     "resize", "resize_with_crop_or_pad", "resize_with_pad", "rgb_to_grayscale", "rgb_to_hsv", "rgb_to_yiq", "rgb_to_yuv", "rot90",
     "sobel_edges", "ssim", "ssim_multiscale", "stateless_random_brightness", "stateless_random_contrast", "stateless_random_crop",

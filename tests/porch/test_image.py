@@ -188,3 +188,27 @@ def test_slopes():
     edges = tf.image.sobel_edges(ramp.copy()).numpy()
     np.testing.assert_array_equal(edges[0, 1:-1, :, :, 0], np.full((3, 4, 2), 8))
     np.testing.assert_array_equal(edges[..., 1], np.zeros((1, 5, 4, 2)))
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "traced"])
+@pytest.mark.parametrize(("most", "overlap", "least"), [(10, 0.3, -np.inf), (3, 0.3, -np.inf), (10, 0.6, 0.4), (10, 0.0, 2.0)])
+def test_boxes_that_overlap_better_ones_are_left_out(wrap, most, overlap, least):
+    rng = np.random.default_rng(3)
+    corner = rng.uniform(0, 1, size=(20, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(0.2, 0.6, size=(20, 2))], axis=1).astype("f4")
+    boxes[::3] = boxes[::3, [2, 3, 0, 1]]  # any two corners
+    scores = rng.uniform(size=20).astype("f4")
+
+    def area(low, high):
+        return np.prod(np.maximum(high - low, 0))
+
+    kept = []
+    low, high = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
+    for k in np.argsort(-scores):
+        shared = [area(np.maximum(low[k], low[j]), np.minimum(high[k], high[j])) for j in kept]
+        both = [area(low[k], high[k]) + area(low[j], high[j]) - s for j, s in zip(kept, shared, strict=True)]
+        if scores[k] > least and len(kept) < most and all(s <= overlap * b for s, b in zip(shared, both, strict=True)):
+            kept.append(k)
+    found = wrap(lambda b, s: tf.image.non_max_suppression(b, s, most, overlap, least))(boxes, scores)
+    assert found.dtype == tf.int32
+    assert found.numpy().tolist() == kept
