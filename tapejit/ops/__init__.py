@@ -20,6 +20,7 @@ from tapejit.ops import (  # noqa: F401
     indexing,
     joining,
     linalg,
+    lu,
     matmul,
     padding,
     parted,

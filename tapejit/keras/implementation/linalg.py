@@ -13,9 +13,10 @@ from keras.src.backend.config import floatx
 import tapejit as tf
 from tapejit.keras.implementation.core import cast, convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import all_floating, floating, unary_floating
+from tapejit.ops.lu import lu as factorized
 
 __all__ = [
-    "cholesky", "cholesky_inverse", "det", "eigh", "inv", "jvp", "lstsq", "matrix_rank", "norm", "pinv", "qr", "solve",
+    "cholesky", "cholesky_inverse", "det", "eigh", "inv", "jvp", "lstsq", "lu_factor", "matrix_rank", "norm", "pinv", "qr", "solve",
     "solve_triangular", "svd",
 ]  # fmt: skip
 
@@ -44,6 +45,12 @@ def cholesky_inverse(a: Any, upper: bool = False) -> Any:
     eye = tf.eye(a.dims[-1], batch_shape=a.dims[:-2], dtype=a.dtype)
     factor = tf.linalg.triangular_solve(a, eye, lower=not upper)
     return tf.matmul(factor, factor, transpose_b=True) if upper else tf.matmul(factor, factor, transpose_a=True)
+
+
+def lu_factor(x: Any) -> tuple[Any, Any]:
+    """The two triangles in one matrix, and for each row k which row it was exchanged with: `scipy.linalg.lu_factor`."""
+    lu, pivots, _ = factorized(floating(x))
+    return lu, pivots
 
 
 def qr(x: Any, mode: str = "reduced") -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ from keras.src import tree
 
 import tapejit as tf
 from tapejit.keras.implementation.core import convert_to_tensor, scan
+from tapejit.keras.implementation.numpy.promotion import alike
 
 
 def _swapped(x: Any) -> Any:
@@ -95,15 +96,15 @@ def _unrolled(
 # ---------------------------------------------------------------------------------------------------- cells with one kernel for all steps
 def _projected(inputs: Any, kernel: Any, bias: Any) -> Any:
     """Inputs times kernel for all time steps at once."""
-    out = tf.matmul(convert_to_tensor(inputs), convert_to_tensor(kernel))
+    out = tf.matmul(*alike(convert_to_tensor(inputs), convert_to_tensor(kernel)))
     return out if bias is None else out + bias
 
 
 def _run(
-    step: Callable[..., Any], states: list[Any], projected: Any, mask: Any, return_sequences: bool, go_backwards: bool
+    step: Callable[..., Any], states: list[Any], projected: Any, return_sequences: bool, go_backwards: bool
 ) -> tuple[Any, Any, list[Any]]:
     """`rnn`, with the outputs that a layer is to return: of all steps, or the last one with a time axis."""
-    last, outputs, states = rnn(step, projected, states, go_backwards, mask)
+    last, outputs, states = rnn(step, projected, states, go_backwards)
     return last, outputs if return_sequences else tf.expand_dims(last, 1), list(states)
 
 
@@ -121,9 +122,12 @@ def lstm(
     go_backwards: bool = False,
     unroll: bool = False,
 ) -> tuple[Any, Any, list[Any]]:
-    """A layer of LSTM cells, its inputs times `kernel` in one product. NotImplementedError to unroll: the layer then goes by `rnn`."""
-    if unroll:
-        raise NotImplementedError("an unrolled LSTM as one kernel")
+    """A layer of LSTM cells, its inputs times `kernel` in one product.
+
+    NotImplementedError to unroll, and for a mask, as what a masked step gives is not told here: the layer then goes by `rnn`.
+    """
+    if unroll or mask is not None:
+        raise NotImplementedError("an unrolled or masked LSTM as one kernel")
     recurrent_kernel = convert_to_tensor(recurrent_kernel)
 
     def step(x: Any, states: Any) -> tuple[Any, list[Any]]:
@@ -133,7 +137,7 @@ def lstm(
         h = recurrent_activation(o) * activation(c)
         return h, [h, c]
 
-    return _run(step, [initial_state_h, initial_state_c], _projected(inputs, kernel, bias), mask, return_sequences, go_backwards)
+    return _run(step, [initial_state_h, initial_state_c], _projected(inputs, kernel, bias), return_sequences, go_backwards)
 
 
 def gru(
@@ -152,10 +156,10 @@ def gru(
 ) -> tuple[Any, Any, list[Any]]:
     """A layer of GRU cells, its inputs times `kernel` in one product.
 
-    NotImplementedError to unroll, and with a reset gate before the product: the layer then goes by `rnn`.
+    NotImplementedError to unroll, for a mask, and with a reset gate before the product: the layer then goes by `rnn`.
     """
-    if unroll or not reset_after:
-        raise NotImplementedError("an unrolled GRU, or one with its reset gate before the product, as one kernel")
+    if unroll or mask is not None or not reset_after:
+        raise NotImplementedError("an unrolled or masked GRU, or one with its reset gate before the product, as one kernel")
     recurrent_kernel = convert_to_tensor(recurrent_kernel)
     input_bias, recurrent_bias = (None, None) if bias is None else tf.unstack(convert_to_tensor(bias))
 
@@ -169,7 +173,7 @@ def gru(
         return h, [h]
 
     state = initial_state[0] if isinstance(initial_state, list | tuple) else initial_state
-    return _run(step, [state], _projected(inputs, kernel, input_bias), mask, return_sequences, go_backwards)
+    return _run(step, [state], _projected(inputs, kernel, input_bias), return_sequences, go_backwards)
 
 
 def cudnn_ok(*args: Any, **kwargs: Any) -> bool:
