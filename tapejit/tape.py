@@ -6,10 +6,9 @@ and `gradient` is a line of the graph, which the pass `differentiate` opens out.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,7 +61,6 @@ class GradientTape(Listener):
         self._recording = self._entered = self._used = False
         self._traced: TracedTape | None = None
         self._diary, self._kept = Diary(), Kept()  # for `explain`: while it records, and once the record is gone
-        self._missed: tuple[int, list[Any], list[Any]] = (0, [], [])  # the latest sources without gradient, and their targets
         _tapes.add(self)
         self._values: dict[int, tuple[Variable, Any]] = {}  # by id, values read while active, of watched variables or not
         self._name = ""
@@ -371,12 +369,9 @@ class GradientTape(Listener):
 
     def _keep(self, targets: list[Any], sources: list[Any], found: list[Any]) -> None:
         """Before the record goes, what `explain` may be asked of it: all if a gradient is None, that they are connected if none is."""
-        missing = [weakref.ref(s) for g, s in zip(found, sources, strict=True) if g is None]
-        if missing:
-            self._missed = next(_serial), missing, [weakref.ref(t) for t in targets]
         if self._persistent or thread.recorder is not None:
             return
-        if missing:
+        if any(g is None for g in found):
             asked = {id(s): self._source(s, "") for s in sources}
             self._kept.skeleton(self._diary.among(self._records), [(t, _value(t)) for t in targets], [(s, asked[id(s)]) for s in sources])
         else:
@@ -490,17 +485,6 @@ class GradientTape(Listener):
         return out
 
 
-def why_missing(variables: Sequence[Variable]) -> list[Explanation | None]:
-    """For variables that `tape.gradient` gave None for, the explanation of the tape that was asked last; None where no tape knows."""
-    out: list[Explanation | None] = []
-    for v in variables:
-        asked = [t for t in _tapes if any(ref() is v for ref in t._missed[1])]
-        tape = max(asked, key=lambda t: t._missed[0], default=None)
-        targets = [] if tape is None else [t for ref in tape._missed[2] if (t := ref()) is not None]
-        out.append(tape.explain(targets, v) if tape is not None and targets else None)
-    return out
-
-
 def _called(source: Any, named: dict[int, str]) -> str:
     """How a message speaks of a source: by the name it has where it is asked about."""
     label = f"variable {source.label()!r}" if isinstance(source, Variable) else "the source"
@@ -516,7 +500,6 @@ def _zeros(shape: tuple[Dim, ...], like: Any) -> Any:
 
 
 _tapes: weakref.WeakSet[GradientTape] = weakref.WeakSet()
-_serial = itertools.count(1)
 _warned: set[str] = set()
 _integers_watched = 0  # the warning is given five times
 

@@ -10,7 +10,6 @@ import pytest
 
 import tapejit as tf
 from tapejit.explain.warned import LostGradientWarning
-from tapejit.tape import why_missing
 
 
 def line_of(mark):
@@ -272,29 +271,6 @@ def test_what_is_kept_for_later_keeps_no_tensor_alive():
     gc.collect()
     assert alive() is None
     assert tape.explain(y, v).cause == "no gradient"
-
-
-def test_reasons_for_optimizers():
-    v, w, u = tf.Variable(3.0), tf.Variable(2.0), tf.Variable(1.0)
-    with tf.GradientTape() as tape:
-        y = tf.floor(v) * w  # floor
-    tape.gradient(y, [v, w])
-    known, unknown = why_missing([v, u])
-    check(known, "no gradient", "floor")
-    assert unknown is None
-
-    found = []
-
-    @tf.function
-    def step():
-        with tf.GradientTape() as tape:
-            y = tf.floor(v) * w  # traced
-        assert tape.gradient(y, [v, w])[0] is None
-        found.extend(why_missing([v]))
-        return y
-
-    step()
-    check(found[0], "no gradient", "traced")
 
 
 # ------------------------------------------------------------------------------------------------------ through NumPy
