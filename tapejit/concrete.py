@@ -610,9 +610,9 @@ class _CallOp(Op):
         signature = Signature(gradients)
         specs = tuple(TensorSpec(_spec_shape(p.type.shape), p.type.dtype) for p in graph.params)
         arguments = signature.bind(specs, {})
-        return ConcreteFunction(
-            graph.name, signature, arguments, record(gradients, graph.name, signature, arguments, Creation.LATE)
-        ), reached
+        recording = record(gradients, graph.name, signature, arguments, Creation.LATE)
+        programs = self._programs.part(("gradient", present))
+        return ConcreteFunction(graph.name, signature, arguments, recording, programs=programs), reached
 
 
 def _no_cell(*name: Any) -> Any:
