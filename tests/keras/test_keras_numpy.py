@@ -178,6 +178,12 @@ def test_windows_ranges_and_patterns():
     check(knp.view(np.arange(4, dtype="i2"), "int32"), np.arange(4, dtype="i2").view("i4"))
 
 
+def test_numbers_beside_floats_of_16_bits():
+    x, y = np.array([1, -1, 0, 0, 2, np.inf, 3], "f2"), np.array([2, 0, 1, -1, 2, 0, np.nan], "f2")
+    check(keras_numpy().nextafter(x, y), np.nextafter(x, y))
+    assert keras_numpy().nextafter(tf.constant(1, tf.bfloat16), tf.constant(2, tf.bfloat16)) == 1 + 2.0**-7
+
+
 def test_vectorize_maps_over_all_axes():
     knp = keras_numpy()
     dot = knp.vectorize(lambda a, b: tf.reduce_sum(a * b), signature="(n),(n)->()")

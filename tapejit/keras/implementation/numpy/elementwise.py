@@ -141,7 +141,7 @@ divide_no_nan = binary_floating(tf.math.divide_no_nan)
 
 absolute = abs = by_rows(unary(lambda x: x if x.dtype.is_bool or x.dtype.is_unsigned else tf.abs(x)))
 fabs = unary_floating(tf.abs)
-negative = by_rows(unary_numeric(tf.negative))
+negative = by_rows(unary_numeric(lambda x: 0 - x if x.dtype.is_unsigned else tf.negative(x)))
 sign = by_rows(unary_numeric(lambda x: tf.cast(x > 0, x.dtype) if x.dtype.is_unsigned else tf.sign(x)))
 square = by_rows(unary_numeric(tf.square))
 reciprocal = unary_floating(tf.math.reciprocal)
@@ -207,7 +207,13 @@ def lcm(x1: Any, x2: Any) -> Any:
 def nextafter(x1: Any, x2: Any) -> Any:
     """The floating-point number next to `x1` in the direction of `x2`."""
     x1, x2 = all_floating(x1, x2)
-    return cast(tf.math.nextafter(wide(x1), wide(x2)), x1.dtype)
+    if x1.dtype.size != 2:
+        return tf.math.nextafter(x1, x2)
+    bits = tf.bitcast(x1, tf.int16)  # which count the numbers of one sign from 0 on
+    beside = tf.bitcast(tf.where((x1 < x2) == (x1 > 0), bits + 1, bits - 1), x1.dtype)
+    least = tf.bitcast(tf.ones_like(bits), x1.dtype)
+    out = tf.where(x1 == 0, tf.where(x2 > 0, least, -least), beside)
+    return tf.where(x1 == x2, x2, tf.where(tf.math.is_nan(x1 + x2), x1 + x2, out))
 
 
 def ldexp(x1: Any, x2: Any) -> Any:
