@@ -58,7 +58,7 @@ class TensorArray:
             )
         self._dtype = as_dtype(dtype)
         self._dynamic, self._clear = bool(dynamic_size), clear_after_read is not False
-        self._declared, self._infer = TensorShape(element_shape), infer_shape
+        self._declared = TensorShape(element_shape)
         (count,) = dims_of([0 if size is None else size])
         self._items: list[Any] | None = [None] * count if isinstance(count, int) else None
         self._gone: set[int] = set()

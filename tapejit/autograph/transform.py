@@ -91,7 +91,7 @@ def function(node: ast.FunctionDef) -> None:
         return
     lower(node)
     declared = {n for s in node.body for d in ast.walk(s) if isinstance(d, ast.Global | ast.Nonlocal) for n in d.names}
-    control = _Statements(Liveness(node.body, declared), _captures(node.body), declared)
+    control = _Statements(Liveness(node.body, declared), _captures(node.body))
     node.body = control.block(node.body)
 
 
@@ -125,8 +125,8 @@ def _python(test: ast.expr) -> bool:
 class _Statements:
     """Opens up the branches and loops of one function."""
 
-    def __init__(self, live: Liveness, captures: list[tuple[int, Names]], declared: Names) -> None:
-        self.live, self.captures, self.declared = live, captures, declared
+    def __init__(self, live: Liveness, captures: list[tuple[int, Names]]) -> None:
+        self.live, self.captures = live, captures
         self.expressions = _Expressions()
         self.count = 0
 
