@@ -52,6 +52,19 @@ class Lender(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             module.__spec__ = self._specs.pop(spec.name)
 
 
+class _AsTensorFlow:
+    """tapejit for what is written on TensorFlow and asks whether tensors are sparse or ragged, which none is."""
+
+    class SparseTensor:
+        """What no tensor is."""
+
+    class RaggedTensor:
+        """What no tensor is."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module("tapejit"), name)
+
+
 @cache
 def take() -> ModuleType:
     """The real `tf.keras` with tapejit in the seat.
@@ -90,8 +103,7 @@ def take() -> ModuleType:
     vars(importlib.import_module("keras.src.backend.config"))["_BACKEND"] = "tapejit"  # what keras.backend.backend() answers
     importlib.import_module("tapejit.keras.implementation.optimizer").install(keras.optimizers.Optimizer)
     _lead_to_ours(importlib.import_module("keras.src.utils.backend_utils").DynamicBackend, importlib.import_module("keras.src.backend"))
-    legacy = importlib.import_module("keras.src.legacy.backend")  # K.mean and its kin, written on TensorFlow
-    vars(legacy).update(tf=importlib.import_module("tapejit"), is_sparse=lambda tensor: False)
+    vars(importlib.import_module("keras.src.legacy.backend"))["tf"] = _AsTensorFlow()  # K.mean and its kin, written on TensorFlow
     return importlib.import_module(API)
 
 
