@@ -10,7 +10,7 @@ from tapejit.keras.seat import API, Lender, take
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
+    if name.startswith("__") and name != "__version__":
         raise AttributeError(name)
     return getattr(take(), name)
 

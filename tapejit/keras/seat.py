@@ -104,6 +104,7 @@ def take() -> ModuleType:
     importlib.import_module("tapejit.keras.implementation.optimizer").install(keras.optimizers.Optimizer)
     _lead_to_ours(importlib.import_module("keras.src.utils.backend_utils").DynamicBackend, importlib.import_module("keras.src.backend"))
     vars(importlib.import_module("keras.src.legacy.backend"))["tf"] = _AsTensorFlow()  # K.mean and its kin, written on TensorFlow
+    importlib.import_module(API + ".saving")  # which it does not import itself
     return importlib.import_module(API)
 
 
