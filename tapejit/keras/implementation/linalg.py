@@ -16,12 +16,24 @@ from tapejit.keras.implementation.numpy.promotion import all_floating, floating,
 from tapejit.ops.lu import lu as factorized
 
 __all__ = [
-    "cholesky", "cholesky_inverse", "det", "eigh", "inv", "jvp", "lstsq", "lu_factor", "matrix_rank", "norm", "pinv", "qr", "solve",
+    "cholesky", "cholesky_inverse", "det", "eig", "eigh", "inv", "jvp", "lstsq", "lu_factor", "matrix_rank", "norm", "pinv", "qr", "solve",
     "solve_triangular", "svd",
 ]  # fmt: skip
 
 det = unary_floating(tf.linalg.det)
 inv = unary_floating(tf.linalg.inv)
+
+
+def eig(x: Any) -> tuple[Any, Any]:
+    """Complex eigenvalues and eigenvectors of square matrices, by NumPy; without a gradient."""
+    x = floating(x)
+    dtype = x.dtype if x.dtype.is_complex else tf.complex128 if x.dtype == tf.float64 else tf.complex64
+
+    def found(a: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(part.astype(dtype.as_numpy_dtype) for part in np.linalg.eig(a))
+
+    values, vectors = tf.numpy_function(found, [x], [dtype, dtype])
+    return tf.ensure_shape(values, x.shape[:-1]), tf.ensure_shape(vectors, x.shape)
 
 
 def eigh(x: Any) -> tuple[Any, Any]:

@@ -68,7 +68,7 @@ def _weighted(x: Any, axis: int, weights: Any) -> Any:
     """The matrix times an axis."""
     rank = len(x.dims)
     order = [*(k for k in range(rank) if k != axis), axis]
-    out = tf.tensordot(x, weights, [[axis], [1]])
+    out = tf.tensordot(x, cast(weights, x.dtype), [[axis], [1]])
     return tf.transpose(out, [order.index(k) for k in range(rank)])
 
 
