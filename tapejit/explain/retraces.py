@@ -79,6 +79,14 @@ class Trace:
         return self.cause not in _UNEXPECTED
 
     @property
+    def mode(self) -> bool:
+        """Whether it is for another setting, as of `training=`: a bool, a string or None in place of another. There are few of these."""
+        settings = ("True", "False", "None", "'", '"')
+        return bool(self.changes) and all(
+            c.what in ("value", "type") and c.after.startswith(settings) and c.before.startswith(settings) for c in self.changes
+        )
+
+    @property
     def path(self) -> str:
         """The first leaf that differs."""
         return self.changes[0].path if self.changes else ""
@@ -171,7 +179,7 @@ class History:
             for k, (have, arguments) in enumerate(self._traces):
                 if have is trace:
                     self._traces[k] = done, arguments
-            if not done.expected and self.policy == "warn":
+            if self.policy == "warn" and not done.expected and not done.mode:
                 self._tell(done)
 
     def _tell(self, trace: Trace) -> None:

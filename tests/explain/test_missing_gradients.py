@@ -109,7 +109,7 @@ def test_not_watched_and_watched_too_late(how):
 
     unwatched, late, early = how(program)
     check(unwatched, "not watched", "use", "tape.watch")
-    check(late, "watched too late", "early", f"test_gradients.py:{line_of('watch')}", "^^^")
+    check(late, "watched too late", "early", f"test_missing_gradients.py:{line_of('watch')}", "^^^")
     assert early.connected
 
 
@@ -213,7 +213,7 @@ def test_another_tape():
         y = v * 2.0
     with tf.GradientTape(persistent=True) as other:
         z = v * 3.0
-    check(other.explain(y, v), "another tape", "", f"test_gradients.py:{line_of('one')}")
+    check(other.explain(y, v), "another tape", "", f"test_missing_gradients.py:{line_of('one')}")
     assert other.explain(z, v).connected
     assert one.explain(y, v).connected
 
@@ -280,10 +280,10 @@ def test_a_value_that_leaves_and_comes_back(lost):
         array = v.numpy()  # left
         y = tf.constant(array[1:]) * 2.0  # back
     assert tape.gradient(y, v) is None
-    check(tape.explain(y, v), "numpy", "back", f"test_gradients.py:{line_of('left')}")
+    check(tape.explain(y, v), "numpy", "back", f"test_missing_gradients.py:{line_of('left')}")
     (warning,) = lost()
     assert (warning.filename, warning.lineno) == (__file__, line_of("back"))
-    assert f"test_gradients.py:{line_of('left')}" in str(warning.message)
+    assert f"test_missing_gradients.py:{line_of('left')}" in str(warning.message)
 
 
 def test_a_gradient_that_is_lost_in_part_is_told_of(lost):

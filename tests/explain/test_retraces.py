@@ -123,7 +123,7 @@ def test_the_kinds_of_change(said, first, second, what, before, after, paste):
     trace = only(f)
     (change,) = trace.changes
     assert (change.path, change.what, change.before, change.after, trace.paste) == ("argument x", what, before, after, paste)
-    assert len(said()) == 1
+    assert len(said()) == (0 if isinstance(first[0], bool | str) else 1)  # modes, as `training=`, are listed and not told
 
 
 def test_other_objects_and_variables_are_told_apart():
