@@ -1,7 +1,7 @@
 """The seat in Keras that tapejit takes: Keras has no plug-in point for backends, so ours is served under its NumPy backend's name.
 
 In: an interpreter in which Keras has not been imported. Out: the real `keras`, whose backend is `tapejit.keras.implementation`. A finder on
-`sys.meta_path` answers imports of `keras.src.backend.numpy` and its submodules with our modules; nothing of Keras is copied or changed.
+`sys.meta_path` answers imports of `keras.src.backend.numpy` and its submodules with our modules; no code of Keras is copied.
 """
 
 from __future__ import annotations
@@ -105,6 +105,10 @@ def take() -> ModuleType:
     _lead_to_ours(importlib.import_module("keras.src.utils.backend_utils").DynamicBackend, importlib.import_module("keras.src.backend"))
     vars(importlib.import_module("keras.src.legacy.backend"))["tf"] = _AsTensorFlow()  # K.mean and its kin, written on TensorFlow
     importlib.import_module(API + ".saving")  # which it does not import itself
+    for name, module in list(sys.modules.items()):  # names that only Keras itself has, such as losses.mean_squared_error
+        if name.startswith("keras.") and API + name.removeprefix("keras") in sys.modules:
+            there = vars(sys.modules[API + name.removeprefix("keras")])
+            there.update({k: v for k, v in vars(module).items() if not k.startswith("_") and k not in there})
     return importlib.import_module(API)
 
 

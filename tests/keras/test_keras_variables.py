@@ -120,7 +120,7 @@ def test_functions_of_the_backend_of_old():
     np.testing.assert_allclose(K.mean(K.square(x)), 7.5)
     np.testing.assert_allclose(K.dot(x, x), [[7, 10], [15, 22]])
     assert K.concatenate([x, K.flatten(x)[:2][None]], axis=0).shape == (3, 2)
-    assert tf.keras.losses.mse(x, x).shape == (2,)
+    assert tf.keras.losses.mse(x, x).shape == tf.keras.losses.mean_squared_error(x, x).shape == (2,)
 
 
 def test_what_keras_gives_and_takes_of_64_bits():
