@@ -61,6 +61,8 @@ class _AsTensorFlow:
     class RaggedTensor:
         """What no tensor is."""
 
+    available = True
+
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module("tapejit"), name)
 
@@ -104,6 +106,7 @@ def take() -> ModuleType:
     importlib.import_module("tapejit.keras.implementation.optimizer").install(keras.optimizers.Optimizer)
     _lead_to_ours(importlib.import_module("keras.src.utils.backend_utils").DynamicBackend, importlib.import_module("keras.src.backend"))
     vars(importlib.import_module("keras.src.legacy.backend"))["tf"] = _AsTensorFlow()  # K.mean and its kin, written on TensorFlow
+    vars(importlib.import_module("keras.src.utils.rng_utils"))["tf"] = _AsTensorFlow()  # set_random_seed seeds tf.random as well
     importlib.import_module(API + ".saving")  # which it does not import itself
     for name, module in list(sys.modules.items()):  # names that only Keras itself has, such as losses.mean_squared_error
         if name.startswith("keras.") and API + name.removeprefix("keras") in sys.modules:

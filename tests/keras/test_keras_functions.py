@@ -149,3 +149,11 @@ def test_draws_follow_from_their_seed():
 def test_what_is_missing_is_named():
     with pytest.raises(ValueError, match="Flash attention"):
         _ops().dot_product_attention(HEADS, HEADS, HEADS, flash_attention=True)
+
+
+def test_a_seed_of_keras_seeds_our_random_numbers_too():
+    drawn = []
+    for _ in range(2):
+        tf.keras.utils.set_random_seed(3)
+        drawn.append((np.random.rand(), tf.random.uniform([2]).numpy().tolist()))
+    assert drawn[0] == drawn[1]

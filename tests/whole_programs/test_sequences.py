@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from programs.traced import both
+from tests.whole_programs.traced import both
 
 import tapejit as tf
 

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 import scipy.stats
-from programs.traced import both
+from tests.whole_programs.traced import both
 
 import tapejit as tf
 

@@ -1,7 +1,7 @@
 """Recurrent and attending networks of plain variables and modules."""
 
 import numpy as np
-from programs.traced import both
+from tests.whole_programs.traced import both
 
 import tapejit as tf
 

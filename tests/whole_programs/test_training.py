@@ -1,7 +1,7 @@
 """Training loops as they are written without Keras: datasets, slots, schedules, checkpoints."""
 
 import numpy as np
-from programs.traced import both
+from tests.whole_programs.traced import both
 
 import tapejit as tf
 
