@@ -1,9 +1,9 @@
 """Recurrent and attending networks of plain variables and modules."""
 
 import numpy as np
-from tests.whole_programs.traced import both
 
 import tapejit as tf
+from tests.whole_programs.traced import both
 
 RNG = np.random.default_rng(0)
 

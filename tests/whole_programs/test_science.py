@@ -7,9 +7,9 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 import scipy.stats
-from tests.whole_programs.traced import both
 
 import tapejit as tf
+from tests.whole_programs.traced import both
 
 RNG = np.random.default_rng(0)
 

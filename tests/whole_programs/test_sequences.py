@@ -3,9 +3,9 @@
 import itertools
 
 import numpy as np
-from tests.whole_programs.traced import both
 
 import tapejit as tf
+from tests.whole_programs.traced import both
 
 RNG = np.random.default_rng(0)
 

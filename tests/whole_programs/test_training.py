@@ -1,9 +1,9 @@
 """Training loops as they are written without Keras: datasets, slots, schedules, checkpoints."""
 
 import numpy as np
-from tests.whole_programs.traced import both
 
 import tapejit as tf
+from tests.whole_programs.traced import both
 
 RNG = np.random.default_rng(0)
 
