@@ -10,6 +10,7 @@ In: Markdown pages. Out: a report of what differs and exit status 1, or with `--
   are `Name: message`. A line `...` stands for any number of lines. Addresses, and the figures of tables, may differ.
 - In an `sh` block each line is a command. `python -m tapejit` runs where the page's files are; any other command needs the marker.
 - `<!-- not run: reason -->` before a block leaves it out.
+- `<!-- needs: package -->` anywhere leaves the page out where the package is not installed.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ import tempfile
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 _FENCE = re.compile(r"^```(\w*)[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 _MARKER = re.compile(r"<!-- not run: .+? -->\s*\Z")
+_NEEDS = re.compile(r"<!-- needs: (\w+) -->")
 _FILE = re.compile(r"# ([\w.]+\.(?:py|txt))\n")
 _COMMANDS = {"sh", "bash", "shell", "console"}
 
@@ -66,6 +69,11 @@ class Difference:
 def pages() -> list[Path]:
     """The README and every page of this folder."""
     return [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if p.exists()]
+
+
+def missing(page: Path) -> list[str]:
+    """The packages that a page needs and that are not installed."""
+    return [package for package in _NEEDS.findall(page.read_text()) if find_spec(package) is None]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -211,6 +219,9 @@ def main(argv: list[str] | None = None) -> int:
         return max(subprocess.run([*arguments, str(p)]).returncode for p in pages())
     differ = False
     for page in listed:
+        if missing(page):
+            print(f"{page.relative_to(ROOT)}: left out, as there is no {', '.join(missing(page))} here")
+            continue
         found = list(run(page))
         if options.update and found:
             page.write_text(updated(page, found))

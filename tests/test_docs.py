@@ -30,6 +30,8 @@ ALL_MARKDOWN = [*PAGES, *(p for p in ROOT.glob("*.md") if p not in PAGES)]
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks.blocks(p)], ids=lambda p: p.name)
 def test_blocks_run_and_print_what_the_page_says(page):
     """In a process of its own: a page may add an op."""
+    if blocks.missing(page):
+        pytest.skip(f"not installed: {', '.join(blocks.missing(page))}")
     done = subprocess.run([sys.executable, str(DOCS / "blocks.py"), str(page)], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout
 
@@ -77,6 +79,10 @@ def test_a_block_that_prints_something_else_is_found_and_updated(tmp_path):
     assert found.actual == "42\n"
     page.write_text(blocks.updated(page, [found]))
     assert list(blocks.run(page)) == []
+
+
+def test_a_page_names_what_it_needs(tmp_path):
+    assert blocks.missing(page_of(tmp_path, "<!-- needs: no_such_package -->\n\n<!-- needs: numpy -->\n")) == ["no_such_package"]
 
 
 def test_a_block_that_fails_unannounced_is_an_error(tmp_path):

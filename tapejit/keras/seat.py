@@ -104,6 +104,8 @@ def take() -> ModuleType:
             del os.environ["KERAS_BACKEND"]
     vars(importlib.import_module("keras.src.backend.config"))["_BACKEND"] = "tapejit"  # what keras.backend.backend() answers
     importlib.import_module("tapejit.keras.implementation.optimizer").install(keras.optimizers.Optimizer)
+    distribution = importlib.import_module("tapejit.keras.implementation.distribution")
+    vars(importlib.import_module("keras.src.distribution.distribution_lib"))["distribution_lib"] = distribution
     _lead_to_ours(importlib.import_module("keras.src.utils.backend_utils").DynamicBackend, importlib.import_module("keras.src.backend"))
     vars(importlib.import_module("keras.src.legacy.backend"))["tf"] = _AsTensorFlow()  # K.mean and its kin, written on TensorFlow
     vars(importlib.import_module("keras.src.utils.rng_utils"))["tf"] = _AsTensorFlow()  # set_random_seed seeds tf.random as well

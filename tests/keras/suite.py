@@ -250,6 +250,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(Counter(together.outcomes.values()))
         return 0
     share = report(together, targets, options.sample)
+    for reason, count in Counter(together.reasons.get(test, "not run") for test in share.missing).most_common():
+        print(f"{count:6}  {reason}")
     ids = lines(share.missing, together)
     print("\n".join(ids))
     if options.ids:

@@ -136,3 +136,15 @@ def test_optimizers_keep_sparse_gradients_sparse():
         loss = tf.reduce_sum(tf.gather(table, [1, 1, 3]))
     optimizer.apply_gradients([(tape.gradient(loss, table), table)])
     np.testing.assert_allclose(table[:, 0], [1, 0, 1, 0.5])
+
+
+def test_the_version_is_that_of_the_library():
+    from importlib.metadata import version
+
+    assert tf.keras.__version__ == version("keras")
+
+
+@pytest.mark.parametrize("ask", [lambda d: d.list_devices(), lambda d: d.DataParallel(), lambda d: d.initialize("a:1", 2, 0)])
+def test_distribution_is_refused_by_name(ask):
+    with pytest.raises(NotImplementedError, match=r"keras\.distribution is not there with tapejit"):
+        ask(tf.keras.distribution)
