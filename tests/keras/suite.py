@@ -2,7 +2,7 @@
 
     python -m tests.keras.suite                      all groups, from the root of the repository; hours on two cores
     python -m tests.keras.suite ops layers/core      groups, folders or files of keras/src
-    python -m tests.keras.suite --sample 12          one test in 12 of everything: a quarter of an hour on two cores
+    python -m tests.keras.suite --sample 8           one test in 8 of everything: a quarter of an hour on two cores
     python -m tests.keras.suite --keep DIR           how each test came out stays in DIR, and a run goes on where the last one there ended
     python -m tests.keras.suite --ids FILE           the ids of what others pass and we do not, to a file, with the reasons
 
