@@ -47,7 +47,7 @@ _CALLERS = {  # functions that call what they are given while a function is trac
     *(f"tapejit.gradients.{n}" for n in ("custom_gradient", "recompute_grad")),
 }  # fmt: skip
 
-_codes: dict[CodeType, CodeType | None] = {}  # None: it runs as it is
+_codes: dict[tuple[CodeType, str], CodeType | None] = {}  # by the file as well, which equal codes may differ in; None: it runs as it is
 _converted: set[CodeType] = set()
 _functions: WeakKeyDictionary[FunctionType, FunctionType] = WeakKeyDictionary()
 _lock = threading.RLock()
@@ -122,9 +122,10 @@ def _function(function: FunctionType) -> FunctionType:
         found = _functions[function] = _around_converted(function)
     if found is None:
         with _lock:
-            if code not in _codes:
-                _codes[code] = _code(function)
-            new = _codes[code]
+            key = code, code.co_filename
+            if key not in _codes:
+                _codes[key] = _code(function)
+            new = _codes[key]
             found = function if new is None else _with_code(function, new)
             if new is not None:
                 _functions[function] = found

@@ -71,6 +71,8 @@ def groups_of(owners: Iterable[Any]) -> list[Group]:
 
 def _renew() -> None:
     """In a forked child: other threads of the parent may have held the locks."""
+    global _lock
+    _lock = threading.Lock()
     for group in _all:
         group.renew()
 

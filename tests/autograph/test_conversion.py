@@ -544,3 +544,12 @@ def test_stacking_a_tensor_stacks_its_slices():
     x = tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     np.testing.assert_array_equal(tf.stack(x, axis=1).numpy(), x.numpy().T)
     np.testing.assert_array_equal(tf.stack(x).numpy(), x.numpy())
+
+
+def test_equal_functions_of_two_files_keep_their_files(tmp_path):
+    text = "def f(x):\n    if x > 0:\n        raise KeyError(x)\n    return x\n"
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text(text)
+        space = {}
+        exec(compile(text, str(tmp_path / name), "exec"), space)
+        assert converted(space["f"]).__code__.co_filename == str(tmp_path / name)
