@@ -13,6 +13,7 @@ from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 from tapejit.loops import expr
 from tapejit.loops.expr import Expr
+from tapejit.ops.batching import leading
 
 
 class Bitcast(Op):
@@ -20,6 +21,7 @@ class Bitcast(Op):
 
     name = "bitcast"
     view = True
+    batch = leading
     no_gradient = True
 
     def infer(self, x: Type, *, dtype: DType) -> Type:

@@ -19,6 +19,7 @@ from tapejit.runtime import host
 from tapejit.schedule import plan
 
 ALLOWED = {
+    "bitcast": "the memory of 16-bit floats, which native code has as float32",
     "assert_true": "the message shows tensors as Python prints them",
     "host_call": "the user's Python function",
     "numpy_call": "the user's Python function",

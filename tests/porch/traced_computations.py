@@ -154,7 +154,7 @@ add(
     ],
     r(3, 4),
 )
-add("bits", lambda a, b: [tf.bitwise.bitwise_and(a, b), tf.bitwise.bitwise_or(a, b), tf.bitwise.bitwise_xor(a, b), tf.bitwise.invert(a), tf.bitwise.left_shift(a, b), tf.bitwise.right_shift(a, b)],
+add("bits_of_floats", lambda a, b: [tf.bitwise.bitwise_and(a, b), tf.bitwise.bitwise_or(a, b), tf.bitwise.bitwise_xor(a, b), tf.bitwise.invert(a), tf.bitwise.left_shift(a, b), tf.bitwise.right_shift(a, b)],
     i32(6, 5, 12), i32(3, 4, 1))  # fmt: skip
 add(
     "arg",
@@ -559,6 +559,36 @@ for _name, _f in {
     "resize": lambda x: [tf.image.resize(x, [4, 7]), tf.image.resize(x, [3, 3], method=tf.image.ResizeMethod.NEAREST_NEIGHBOR)],
 }.items():  # fmt: skip
     add(f"image_{_name}", _f, IMG)
+RGB = np.asarray(_random.uniform(0.1, 0.9, (2, 12, 12, 3)), np.float32)
+for _name, _f in {
+    "moved": lambda x: [tf.image.flip_left_right(x), tf.image.flip_up_down(x), tf.image.rot90(x), tf.image.central_crop(x, 0.5)],
+    "cropped": lambda x: [tf.image.crop_to_bounding_box(x, 1, 2, 5, 6), tf.image.pad_to_bounding_box(x, 1, 2, 15, 16), tf.image.resize_with_crop_or_pad(x, 8, 14)],
+    "fitted": lambda x: tf.image.resize_with_pad(x, 8, 14),
+    "adjusted": lambda x: [tf.image.adjust_brightness(x, 0.1), tf.image.adjust_contrast(x, 1.5), tf.image.adjust_gamma(x, 2.0), tf.image.adjust_saturation(x, 0.7)],
+    "hue": lambda x: [tf.image.adjust_hue(x, 0.1), tf.image.rgb_to_hsv(x), tf.image.hsv_to_rgb(x)],
+    "linear_colours": lambda x: [tf.image.rgb_to_yiq(x), tf.image.yiq_to_rgb(x), tf.image.rgb_to_yuv(x), tf.image.yuv_to_rgb(x)],
+    "grey": lambda x: tf.image.grayscale_to_rgb(tf.image.rgb_to_grayscale(x)),
+    "measured": lambda x: [tf.image.psnr(x, 1 - x, 1.0), tf.image.ssim(x, 1 - x, 1.0), tf.image.total_variation(x), tf.image.per_image_standardization(x)],
+    "edges": lambda x: [tf.image.sobel_edges(x), *tf.image.image_gradients(x)],
+    "converted": lambda x: tf.image.convert_image_dtype(tf.image.convert_image_dtype(x, tf.uint8), tf.float32),
+}.items():  # fmt: skip
+    add(f"image_{_name}", _f, RGB, open=())
+add(
+    "transforms_of_cosines", lambda x: [tf.signal.dct(x), tf.signal.idct(x), tf.signal.mfccs_from_log_mel_spectrograms(x)], r(3, 8), open=()
+)
+add(
+    "windows",
+    lambda x: [
+        x[:8] * tf.signal.kaiser_window(8),
+        x[:8] * tf.signal.vorbis_window(8),
+        tf.signal.inverse_stft_window_fn(4)(8, tf.float32) * x[:8],
+    ],
+    r(9),
+    open=(),
+)
+add("mel", lambda x: x @ tf.signal.linear_to_mel_weight_matrix(5, 9, 8000), r(2, 9), open=())
+add("stacked", lambda x: tf.parallel_stack([x, 2.0 * x]), r(3))
+add("bits_of_floats", lambda x: tf.bitcast(x, tf.int32), r(3))
 
 # ------------------------------------------------------------------------------------------------ signals
 W = r(2, 8)
@@ -718,4 +748,22 @@ UNLIKE: dict[str, tuple[tuple[str, ...], str]] = {
 UNTRIED: dict[str, str] = {
     "experimental": "a namespace, not a function",
     "timestamp": "the time: never what eager code gave",
+    **dict.fromkeys(
+        [
+            f"{kind}{what}"
+            for kind in ("random_", "stateless_random_")
+            for what in (
+                "brightness",
+                "contrast",
+                "crop",
+                "flip_left_right",
+                "flip_up_down",
+                "hue",
+                "saturation",
+            )
+        ],
+        "drawn: test_image.py compares them, eager and traced",
+    ),
+    **dict.fromkeys(("nce_loss", "sampled_softmax_loss"), "drawn: test_candidates.py compares them, eager and traced"),
+    **dict.fromkeys(("non_max_suppression", "ssim_multiscale"), "test_image.py tries them"),
 }
