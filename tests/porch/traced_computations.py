@@ -154,7 +154,7 @@ add(
     ],
     r(3, 4),
 )
-add("bits_of_floats", lambda a, b: [tf.bitwise.bitwise_and(a, b), tf.bitwise.bitwise_or(a, b), tf.bitwise.bitwise_xor(a, b), tf.bitwise.invert(a), tf.bitwise.left_shift(a, b), tf.bitwise.right_shift(a, b)],
+add("bits", lambda a, b: [tf.bitwise.bitwise_and(a, b), tf.bitwise.bitwise_or(a, b), tf.bitwise.bitwise_xor(a, b), tf.bitwise.invert(a), tf.bitwise.left_shift(a, b), tf.bitwise.right_shift(a, b)],
     i32(6, 5, 12), i32(3, 4, 1))  # fmt: skip
 add(
     "arg",
@@ -577,7 +577,7 @@ add(
     "transforms_of_cosines", lambda x: [tf.signal.dct(x), tf.signal.idct(x), tf.signal.mfccs_from_log_mel_spectrograms(x)], r(3, 8), open=()
 )
 add(
-    "windows",
+    "windows_of_signals",
     lambda x: [
         x[:8] * tf.signal.kaiser_window(8),
         x[:8] * tf.signal.vorbis_window(8),
