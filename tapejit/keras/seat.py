@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -53,7 +54,7 @@ class Lender(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _AsTensorFlow:
-    """tapejit for what is written on TensorFlow and asks whether tensors are sparse or ragged, which none is."""
+    """tapejit for what Keras writes on TensorFlow; it also asks whether tensors are sparse or ragged, which none is."""
 
     class SparseTensor:
         """What no tensor is."""
@@ -64,7 +65,12 @@ class _AsTensorFlow:
     available = True
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module("tapejit"), name)
+        try:
+            return getattr(importlib.import_module("tapejit"), name)
+        except AttributeError:
+            raise ImportError(
+                f"this part of Keras uses tf.{name} of TensorFlow, which tapejit does not have: pip install tensorflow"
+            ) from None
 
 
 @cache
@@ -107,14 +113,27 @@ def take() -> ModuleType:
     distribution = importlib.import_module("tapejit.keras.implementation.distribution")
     vars(importlib.import_module("keras.src.distribution.distribution_lib"))["distribution_lib"] = distribution
     _lead_to_ours(importlib.import_module("keras.src.utils.backend_utils").DynamicBackend, importlib.import_module("keras.src.backend"))
-    vars(importlib.import_module("keras.src.legacy.backend"))["tf"] = _AsTensorFlow()  # K.mean and its kin, written on TensorFlow
-    vars(importlib.import_module("keras.src.utils.rng_utils"))["tf"] = _AsTensorFlow()  # set_random_seed seeds tf.random as well
+    _stand_for_tensorflow()
     importlib.import_module(API + ".saving")  # which it does not import itself
     for name, module in list(sys.modules.items()):  # names that only Keras itself has, such as losses.mean_squared_error
         if name.startswith("keras.") and API + name.removeprefix("keras") in sys.modules:
             there = vars(sys.modules[API + name.removeprefix("keras")])
             there.update({k: v for k, v in vars(module).items() if not k.startswith("_") and k not in there})
     return importlib.import_module(API)
+
+
+def _stand_for_tensorflow() -> None:
+    """Have parts of Keras that are written on TensorFlow, whatever its backend, find tapejit where it has what they use."""
+    parts = ["legacy.backend", "utils.rng_utils"]  # K.mean and its kin; set_random_seed, which seeds tf.random as well
+    if find_spec("tensorflow") is None:
+        parts.append("saving.serialization_lib")  # shapes and dtypes within a config
+        lazy = importlib.import_module("keras.src.utils.module_utils").tensorflow
+        lazy.module, lazy._available = (
+            _AsTensorFlow(),
+            False,
+        )  # datasets from arrays; lookup layers, which ask first, need TensorFlow's tables
+    for part in parts:
+        vars(importlib.import_module("keras.src." + part))["tf"] = _AsTensorFlow()
 
 
 def _lead_to_ours(dynamic: type, backend: ModuleType) -> None:

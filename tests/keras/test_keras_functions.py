@@ -1,5 +1,7 @@
 """Keras' functions of nn, math, image and recurrent layers: traced with open sizes as eagerly, with the same slopes; what the peers agree on."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -157,3 +159,31 @@ def test_a_seed_of_keras_seeds_our_random_numbers_too():
         tf.keras.utils.set_random_seed(3)
         drawn.append((np.random.rand(), tf.random.uniform([2]).numpy().tolist()))
     assert drawn[0] == drawn[1]
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is not None, reason="with TensorFlow installed Keras makes TensorFlow's datasets")
+def test_utilities_written_on_tensorflow_run_on_tapejit():
+    windows = tf.keras.utils.timeseries_dataset_from_array(np.arange(20.0), np.arange(20.0)[5:], sequence_length=5, batch_size=4)
+    assert isinstance(windows, tf.data.Dataset)
+    np.testing.assert_array_equal(next(iter(windows))[0], np.arange(4)[:, None] + np.arange(5))
+    left, right = tf.keras.utils.split_dataset(np.arange(10), left_size=0.7)
+    assert (len(left), len(right)) == (7, 3)
+    assert tf.keras.saving.serialize_keras_object({"shape": tf.TensorShape([2, None]), "dtype": tf.float32}) == {
+        "shape": [2, None],
+        "dtype": "float32",
+    }
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is not None, reason="TensorFlow is installed")
+def test_what_needs_tensorflow_says_so():
+    with pytest.raises(ImportError, match="IntegerLookup requires TensorFlow"):
+        tf.keras.layers.IntegerLookup(vocabulary=[3, 5])
+    with pytest.raises(ImportError, match=r"uses tf\.io of TensorFlow, which tapejit does not have"):
+        tf.keras.utils.image_dataset_from_directory("gs://anywhere")
+
+
+def test_the_shape_of_a_weight_is_a_tensor_shape():
+    layer = tf.keras.layers.Dense(3)
+    layer.build((None, 2))
+    assert layer.kernel.shape == (2, 3)
+    assert layer.kernel.shape.as_list() == [2, 3]

@@ -64,6 +64,11 @@ class Variable(KerasVariable):
         """The variable that holds the value."""
         return self._value
 
+    @property
+    def shape(self) -> tf.TensorShape:
+        """The shape, as TensorFlow's variables tell it."""
+        return tf.TensorShape(self._shape)
+
     # what an op asks of its operands
     @property
     def dims(self) -> tuple[Dim, ...]:
