@@ -6,6 +6,7 @@ In: a graph, and optionally the graph it was made from; out: the same graph, or 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import Any, NoReturn
 
 from tapejit.core import sizes
@@ -181,40 +182,36 @@ def _check_order(before: Graph, after: Graph) -> None:
     A read is recognised by the name of its value. Writes may have been dropped (a later one hides them, or nothing changes),
     so where their number changed, a read may only not move from before the first write to after one.
     """
-    for cell in structure.cells_written(after) | structure.cells_written(before):
-        old, new = _reads(before, cell), _reads(after, cell)
-        kept_all = old[1] == new[1]
-        for name in old[0].keys() & new[0].keys():
-            was, now = old[0][name], new[0][name]
-            if (kept_all and was != now) or (was == 0 and now > 0):
-                raise InternalError(f"{after.name}: {name} was read from state.{cell} after {was} of its assignments, now after {now}")
-    old_effects, new_effects = _effects(before), _effects(after)
-    position = {key: i for i, key in enumerate(old_effects)}
-    common = [key for key in new_effects if key in position]
+    old, new = _Order(before), _Order(after)
+    for name in old.reads.keys() & new.reads.keys():
+        (cell, was), (_, now) = old.reads[name], new.reads[name]
+        if (old.assigns[cell] == new.assigns[cell] and was != now) or (was == 0 and now > 0):
+            raise InternalError(f"{after.name}: {name} was read from state.{cell} after {was} of its assignments, now after {now}")
+    position = {key: i for i, key in enumerate(old.effects)}
+    common = [key for key in new.effects if key in position]
     for a, b in itertools.pairwise(common):
         if position[a] > position[b]:
             raise InternalError(f"{after.name}: `{b[-1]}` came before `{a[-1]}`, now it comes after")
 
 
-def _reads(graph: Graph, cell: str) -> tuple[dict[str, int], int]:
-    """How many assignments of `cell` come before each read of it, by the read value's name; and how many there are."""
-    count, found = 0, {}
-    for node in graph.walk():
-        if node.attrs.get("cell") == cell:
+class _Order:
+    """What a graph does in which order, found in one walk.
+
+    `reads` gives for the value of each read its cell and how many assignments of that come before; `assigns` counts a cell's assignments;
+    `effects` are keys of the nodes with effects that must not change places: prints, checks, host calls. A key repeated is numbered.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.reads: dict[str, tuple[str, int]] = {}
+        self.assigns: Counter[str] = Counter()
+        self.effects: list[tuple[str, ...]] = []
+        seen: Counter[tuple[str, ...]] = Counter()
+        for node in graph.walk():
             if node.op is structure.read:
-                found[node.out.name] = count
+                self.reads[node.out.name] = (node.attrs["cell"], self.assigns[node.attrs["cell"]])
             elif node.op is structure.assign:
-                count += 1
-    return found, count
-
-
-def _effects(graph: Graph) -> list[tuple[str, ...]]:
-    """Keys of the nodes with effects that must not change places: prints, checks, host calls. A key repeated is numbered."""
-    keys: list[tuple[str, ...]] = []
-    seen: dict[tuple[str, ...], int] = {}
-    for node in graph.walk():
-        if node.op.effect and node.op not in (structure.assign, structure.watch):
-            key = (node.op.name, str(node.place), *(o.name for o in node.outs), line(node))
-            seen[key] = seen.get(key, 0) + 1
-            keys.append((str(seen[key]), *key))
-    return keys
+                self.assigns[node.attrs["cell"]] += 1
+            elif node.op.effect and node.op is not structure.watch:
+                key = (node.op.name, str(node.place), *(o.name for o in node.outs), line(node))
+                seen[key] += 1
+                self.effects.append((str(seen[key]), *key))
