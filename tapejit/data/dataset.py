@@ -27,8 +27,8 @@ from tapejit.data.sources import Fixed, Generator, Random, Range, TensorSlice
 from tapejit.data.threads import Prefetch
 from tapejit.data.traced import Argument, TracedIterator, bound, handle, passed
 from tapejit.data.transform import Accumulation, Filter, FlatMap, Map, Scan, TakeWhile, Unique
+from tapejit.generators import process_state
 from tapejit.ir.op import thread
-from tapejit.random import process_state
 from tapejit.runtime.host import cores
 from tapejit.tensor import EagerTensor
 

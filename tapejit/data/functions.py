@@ -21,8 +21,8 @@ from tapejit.data.elements import Elements, Leaves, array_of, flattened, packing
 from tapejit.data.pieces import Piece, Rows, Table
 from tapejit.function import Function
 from tapejit.functional import vectorized_map
+from tapejit.generators import with_own_stream
 from tapejit.ir import interpreter
-from tapejit.random import with_own_stream
 from tapejit.record.recorder import recording
 from tapejit.spec import TensorSpec
 from tapejit.tensor import EagerTensor, convert_to_tensor
