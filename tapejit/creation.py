@@ -79,7 +79,7 @@ def range(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name
     if dtype is not None:
         wanted = as_dtype(dtype)
     else:
-        known = [p.dtype if isinstance(getattr(p, "dtype", None), DType) else convert_to_tensor(p).dtype for p in parts]
+        known = [p.dtype if isinstance(getattr(p, "dtype", None), DType) else _scalar_tensor(p).dtype for p in parts]
         wanted = max(known, key=lambda d: _RANK[d.name])
     first, last, step = (_number(p) for p in parts)
     if isinstance(first, int | float) and isinstance(last, int | float) and isinstance(step, int | float):

@@ -72,6 +72,10 @@ class TensorSpec(TypeSpec):
     def name(self) -> str | None:
         return self._name
 
+    def _serialize(self) -> tuple[TensorShape, DType, str | None]:
+        """What another spec like this is made from, as Keras writes it into configurations."""
+        return self.shape, self._dtype, self._name
+
     @classmethod
     def from_tensor(cls, tensor: Any, name: str | None = None) -> TensorSpec:
         return cls(tensor.shape, tensor.dtype, name)

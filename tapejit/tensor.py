@@ -224,7 +224,7 @@ class EagerTensor(Tensor):
         return EagerTensor(self._array.copy())
 
     def __reduce__(self) -> tuple:
-        return EagerTensor, (self.numpy_view(),)
+        return convert_to_tensor, (self.numpy_view(),)
 
     def __hash__(self) -> int:
         raise TypeError(places.with_place("Tensor is unhashable. Instead, use tensor.ref() as the key."))

@@ -21,6 +21,11 @@ SEAT = "keras.src.backend.numpy"
 API = "keras._tf_keras.keras"  # what TensorFlow gives as tf.keras: Keras, with some names of its own
 HOME = "tapejit.keras.implementation"
 SUPPORTED = (3, 15)
+_ON_TENSORFLOW = (  # modules of Keras that speak to TensorFlow whatever the backend is
+    "legacy.backend",  # K.mean and its kin
+    "utils.rng_utils",  # set_random_seed, which seeds tf.random as well
+    "saving.serialization_lib",  # shapes, dtypes and specs within a config
+)
 INSTALL = "pip install 'tapejit[keras]'"
 
 
@@ -124,15 +129,10 @@ def take() -> ModuleType:
 
 def _stand_for_tensorflow() -> None:
     """Have parts of Keras that are written on TensorFlow, whatever its backend, find tapejit where it has what they use."""
-    parts = ["legacy.backend", "utils.rng_utils"]  # K.mean and its kin; set_random_seed, which seeds tf.random as well
-    if find_spec("tensorflow") is None:
-        parts.append("saving.serialization_lib")  # shapes and dtypes within a config
+    if find_spec("tensorflow") is None:  # datasets from arrays; lookup layers, which ask first, need TensorFlow's tables
         lazy = importlib.import_module("keras.src.utils.module_utils").tensorflow
-        lazy.module, lazy._available = (
-            _AsTensorFlow(),
-            False,
-        )  # datasets from arrays; lookup layers, which ask first, need TensorFlow's tables
-    for part in parts:
+        lazy.module, lazy._available = _AsTensorFlow(), False
+    for part in _ON_TENSORFLOW:
         vars(importlib.import_module("keras.src." + part))["tf"] = _AsTensorFlow()
 
 

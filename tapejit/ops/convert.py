@@ -33,7 +33,7 @@ def as_array(x: Any, dtype: DType | None = None) -> np.ndarray:
         )
     if dtype is not None:
         if array.dtype == dtype.np:
-            return array
+            return _of(array, dtype)
         if not typed and not _fits(array, dtype):
             raise TypeError(places.with_place(f"Cannot convert {_short(x)} to EagerTensor of dtype {dtype.name}; {_instead(array, dtype)}"))
         if typed and not _fits_typed(array, dtype):
@@ -49,8 +49,12 @@ def as_array(x: Any, dtype: DType | None = None) -> np.ndarray:
         if array.dtype == np.int64 and not _holds_numpy(x):
             small = array.astype(np.int32)
             return small if np.array_equal(small, array) else array
-    dtypes.as_dtype(array.dtype)  # TypeError for dates, strings and the like
-    return array
+    return _of(array, dtypes.as_dtype(array.dtype))  # TypeError for dates, strings and the like
+
+
+def _of(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """The array with NumPy's one dtype object for its dtype, by which compiled code knows it; unpickled arrays have a copy."""
+    return array if array.dtype is dtype.np else array.view(dtype.np)
 
 
 def _holds_numpy(x: Any) -> bool:

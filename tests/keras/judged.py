@@ -4,6 +4,14 @@ In: `-p tests.keras.judged --judged-log FILE [--judged-sample N]`. With KERAS_BA
 backend named there. Out: in FILE a line of JSON when a test begins and one when it has ended; tests that FILE has an end of are left out,
 so that a run whose process died goes on after the test that killed it. It also stands for the `conftest` of Keras' repository, which is
 not installed with Keras: two marks and `skip_if_backend`.
+
+Keras' tests were written for the backends and in the environment of Keras' own developers. Three things are translated, none of which
+touches what a test computes or expects:
+
+- A file that knows all backends by name finds ours under the name of the seat it sits in, as long as it is imported (`KNOWS_BY_NAME`).
+- A function that looks the name of the processor up by backend finds ours where it has PyTorch's, which has the same: "cpu" (`TABLES`).
+- A file may import a library that is not installed, as most of its tests do not use it. For TensorFlow it gets tapejit, for others a
+  module that has nothing. Keras itself does not see them. A test that then fails for want of the library has the outcome "absent".
 """
 
 from __future__ import annotations
@@ -11,23 +19,36 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
+from collections.abc import Iterator
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
+from types import CodeType, ModuleType
 from typing import Any
 
 import pytest
 
-from tests.keras.peers import in_sample
+from tests.keras.peers import ABSENT, in_sample
 
 if os.environ.get("KERAS_BACKEND", "") in ("", "tapejit"):
     import tapejit
 
     tapejit.keras.backend  # noqa: B018  Keras is imported when the first of its names is asked for
 from keras.src.backend import backend, config
+from keras.src.utils import module_utils
 
 sys.modules["conftest"] = sys.modules[__name__]
 CANNOT_TRAIN = ("numpy", "openvino")
 KNOWS_BY_NAME = 'raise ImportError(f"Invalid backend: {backend.backend()}")'
+TABLES = {"trainers/trainer_test.py": ("TestPyDataset", "__getitem__")}
+LIBRARIES = ("tensorflow", "jax", "torch", "grain")
+MISSING = tuple(name for name in LIBRARIES if find_spec(name) is None)
+NEEDS_MISSING = re.compile(rf"(No module named|module|requires the) '?({'|'.join(MISSING) or '(?!)'})\b.*")
+for _name in MISSING:
+    getattr(getattr(module_utils, _name, None), "available", False)  # Keras finds out now, and remembers
 
 
 def skip_if_backend(name: str, reason: str) -> Any:
@@ -47,16 +68,71 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
-    """A file that knows all backends by name finds ours under the name of the seat it sits in, as long as it is imported."""
-    if backend() != "tapejit" or not isinstance(collector, pytest.Module) or KNOWS_BY_NAME not in collector.path.read_text():
+    """Import a test file, as the docstring above says."""
+    if not isinstance(collector, pytest.Module):
         return
+    by_name = backend() == "tapejit" and KNOWS_BY_NAME in collector.path.read_text()
     names = vars(config)
-    names["_BACKEND"] = "numpy"
+    with _stand_ins(), contextlib.suppress(Exception):  # which it tells again when its tests are asked for
+        if by_name:
+            names["_BACKEND"] = "numpy"
+        try:
+            module = collector.obj
+        finally:
+            if by_name:
+                names["_BACKEND"] = "tapejit"
+        for file, (owner, name) in TABLES.items():
+            if backend() == "tapejit" and collector.path.as_posix().endswith(file):
+                function = getattr(getattr(module, owner), name)
+                function.__code__ = _with_our_row(function.__code__)
+
+
+def _with_our_row(code: CodeType) -> CodeType:
+    """A function's code in which the row of "torch" of a table is ours."""
+
+    def ours(constant: Any) -> Any:
+        if isinstance(constant, tuple):
+            return tuple(map(ours, constant))
+        return "tapejit" if constant == "torch" else constant
+
+    return code.replace(co_consts=ours(code.co_consts))
+
+
+class _Absent(MetaPathFinder, Loader):
+    """Answers imports of libraries that are not installed with modules that have nothing."""
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self, is_package=True) if name.partition(".")[0] in MISSING else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = ModuleType(spec.name)
+
+        def has_nothing(name: str) -> Any:
+            raise AttributeError(f"module {spec.name.partition('.')[0]!r} is not installed, so it has no {name!r}")
+
+        module.__getattr__ = has_nothing  # type: ignore[method-assign]
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing to run."""
+
+
+@contextlib.contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Imports of libraries that are not installed work, and leave no trace behind but in those who imported them."""
+    from tapejit.keras.seat import Lender
+
+    finders: list[MetaPathFinder] = [_Absent()]
+    if backend() == "tapejit" and "tensorflow" in MISSING:
+        finders.insert(0, Lender("tensorflow", "tapejit"))
+    sys.meta_path.extend(finders)
     try:
-        with contextlib.suppress(collector.CollectError):  # which it tells again when its tests are asked for
-            collector.obj  # noqa: B018  imports the file
+        yield
     finally:
-        names["_BACKEND"] = "tapejit"
+        for finder in finders:
+            sys.meta_path.remove(finder)
+        for name in [n for n in sys.modules if n.partition(".")[0] in MISSING]:
+            del sys.modules[name]
 
 
 class _Log:
@@ -85,7 +161,8 @@ class _Log:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed and report.nodeid not in self.ended:
-            self.write(id=report.nodeid, outcome="failed", why=_last_line(report.longrepr), seconds=0.0)
+            why = _last_line(report.longrepr)
+            self.write(id=report.nodeid, outcome=ABSENT if NEEDS_MISSING.search(why) else "failed", why=why, seconds=0.0)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.outcome, self.why, self.seconds = "passed", "", 0.0
@@ -95,6 +172,8 @@ class _Log:
         self.seconds += report.duration
         if report.failed or (report.skipped and self.outcome == "passed"):
             self.outcome, self.why = report.outcome, _last_line(report.longrepr)
+            if report.failed and NEEDS_MISSING.search(self.why):
+                self.outcome = ABSENT
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self.write(id=nodeid, outcome=self.outcome, why=self.why, seconds=round(self.seconds, 3))

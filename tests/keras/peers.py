@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 PEERS = Path(__file__).parent / "peers"
 BACKENDS = ("jax", "numpy")
 OUTCOMES = ("passed", "failed", "skipped")
+ABSENT = "absent"  # of a test that failed because it needs a library that is not installed where it ran
 
 
 def path_of(backend: str) -> Path:

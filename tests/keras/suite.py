@@ -6,8 +6,9 @@
     python -m tests.keras.suite --keep DIR           how each test came out stays in DIR, and a run goes on where the last one there ended
     python -m tests.keras.suite --ids FILE           the ids of what others pass and we do not, to a file, with the reasons
 
-Many of Keras' tests import TensorFlow to compare with, so the environment has to have it beside Keras, pytest and what tapejit needs
-(`--python` names another environment than this one). Tests that Keras skips for its NumPy backend because that cannot train are run.
+Many of Keras' tests compare with TensorFlow or JAX, so the environment should have them beside Keras, pytest and what tapejit needs
+(`--python` names another environment than this one); those that need them are left out otherwise. Tests that Keras skips for its NumPy
+backend because that cannot train are run.
 
 What the others pass is kept in tests/keras/peers. These make it anew, by running the tests or from files that pytest's --junitxml wrote:
 
@@ -163,8 +164,10 @@ class Share:
 
 
 def shares(ours: dict[str, str], others: Sequence[dict[str, str]], targets: Sequence[str], sample: int) -> dict[str, Share]:
-    """For each group, and for all under the name "all"."""
+    """For each group, and for all under the name "all"; without what needs libraries that are not installed where ours ran."""
+    absent = tuple(test for test, outcome in ours.items() if outcome == peers.ABSENT)
     passed = {test for found in others for test, outcome in found.items() if outcome == "passed" and chosen(test, targets, sample)}
+    passed = {test for test in passed if not peers.within(test, absent)}
     missing = sorted(test for test in passed if ours.get(test) != "passed")
     names = list(dict.fromkeys(peers.group(t) for t in targets))
     by_group = {g: Share(sum(peers.group(t) == g for t in passed), tuple(t for t in missing if peers.group(t) == g)) for g in names}
@@ -183,6 +186,9 @@ def report(ours: Found, targets: Sequence[str], sample: int) -> Share:
             counts = Counter(o for t, o in outcomes.items() if name in ("all", peers.group(t)))
             row += f"{'/'.join(str(counts[o]) for o in peers.OUTCOMES) if counts else '-':>18}"
         print(row + f"{share!s:>18}")
+    absent = sum(outcome == peers.ABSENT for outcome in ours.outcomes.values())
+    if absent:
+        print(f"left out: {absent} tests and files that need libraries which are not installed here")
     return found["all"]
 
 

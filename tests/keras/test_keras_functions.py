@@ -148,6 +148,14 @@ def test_draws_follow_from_their_seed():
     assert abs(draws.mean() - 0.4) < 0.02
 
 
+def test_an_open_batch_is_shuffled():
+    f = tf.function(lambda x: tf.keras.random.shuffle(x, seed=3), input_signature=[tf.TensorSpec([None, 2])])
+    x = np.arange(14, dtype="float32").reshape(7, 2)
+    found = np.asarray(f(x))
+    assert not np.array_equal(found, x)
+    np.testing.assert_array_equal(found[found[:, 0].argsort()], x)
+
+
 def test_what_is_missing_is_named():
     with pytest.raises(ValueError, match="Flash attention"):
         _ops().dot_product_attention(HEADS, HEADS, HEADS, flash_attention=True)

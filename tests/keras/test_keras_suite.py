@@ -68,6 +68,12 @@ def test_a_share_counts_what_others_pass():
     assert suite.shares(ours, [jax, numpy], ["random"], 1)["all"] == suite.Share(0, ())
 
 
+def test_a_share_leaves_out_what_needs_libraries_that_are_not_there():
+    jax = dict.fromkeys(["ops/a_test.py::x", "ops/a_test.py::y", "ops/b_test.py::z"], "passed")
+    ours = {"ops/a_test.py::x": "passed", "ops/a_test.py::y": "absent", "ops/b_test.py": "absent"}
+    assert suite.shares(ours, [jax], ["ops"], 1)["ops"] == suite.Share(1, ())
+
+
 def test_samples_are_disjoint_from_nothing_and_much_smaller():
     ids = [f"ops/a_test.py::A::test_{k}" for k in range(4000)]
     drawn = [i for i in ids if peers.in_sample(i, 8)]
@@ -107,6 +113,46 @@ def test_a_run_goes_on_after_a_test_that_ends_the_process(small):
     assert "assert 1 == 2" in found.reasons["ops/some_test.py::test_b"]
     assert "no_such_module" in found.reasons["ops/broken_test.py"]
     assert found.reasons["ops/some_test.py::test_c"].endswith("no reason")
+
+
+def test_files_that_import_what_is_not_installed_are_run_as_far_as_they_go(tmp_path):
+    (tmp_path / "src/trainers").mkdir(parents=True)
+    (tmp_path / "src/trainers/some_test.py").write_text(
+        "import grain\nfrom torch.utils import data\nfrom keras.src import backend\nfrom keras.src.utils import module_utils\n"
+        "def test_a(): assert not module_utils.grain.available\n"
+        "def test_b(): grain.MapDataset\n"
+        "def test_c(): import torch\n"
+    )
+    (tmp_path / "src/trainers/other_test.py").write_text("import torch\nclass Net(torch.nn.Module): pass\ndef test_d(): pass\n")
+    (tmp_path / "src/trainers/trainer_test.py").write_text(
+        "from keras.src import backend\n"
+        "class TestPyDataset:\n"
+        "    def __getitem__(self, k):\n"
+        "        CPU_DEVICES = {'tensorflow': 'CPU:0', 'jax': 'cpu:0', 'torch': 'cpu'}\n"
+        "        return CPU_DEVICES[backend.backend()]\n"
+        "def test_e(): assert TestPyDataset()[0] == 'cpu'\n"
+    )
+    found = suite.run("trainers", tmp_path / "src", tmp_path / "log.jsonl", sys.executable, "tapejit", 1, 300.0)
+    absent = "absent" if find_spec("grain") is None and find_spec("torch") is None else "failed"
+    assert found.outcomes == {
+        "trainers/some_test.py::test_a": "passed",
+        "trainers/some_test.py::test_b": absent,
+        "trainers/some_test.py::test_c": absent,
+        "trainers/other_test.py": absent,
+        "trainers/trainer_test.py::test_e": "passed",
+    }
+
+
+@pytest.mark.skipif(find_spec("tensorflow") is not None, reason="TensorFlow is installed, so Keras' tests import it")
+def test_files_that_import_tensorflow_get_tapejit_where_that_is_not_installed(tmp_path):
+    (tmp_path / "src/ops").mkdir(parents=True)
+    (tmp_path / "src/ops/some_test.py").write_text(
+        "import tensorflow as tf\nfrom tensorflow import data as tf_data\nfrom keras.src.utils import module_utils\n"
+        "def test_a(): assert float(tf.reduce_sum(tf.ones([3]))) == len(list(tf_data.Dataset.range(3)))\n"
+        "def test_b(): assert not module_utils.tensorflow.available\n"
+    )
+    found = suite.run("ops", tmp_path / "src", tmp_path / "log.jsonl", sys.executable, "tapejit", 1, 300.0)
+    assert found.outcomes == {"ops/some_test.py::test_a": "passed", "ops/some_test.py::test_b": "passed"}, found.reasons
 
 
 @pytest.mark.sweep

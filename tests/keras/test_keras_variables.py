@@ -148,3 +148,12 @@ def test_the_version_is_that_of_the_library():
 def test_distribution_is_refused_by_name(ask):
     with pytest.raises(NotImplementedError, match=r"keras\.distribution is not there with tapejit"):
         ask(tf.keras.distribution)
+
+
+def test_shapes_dtypes_and_specs_in_configurations():
+    saving = tf.keras.saving
+    for said in (tf.ones([2, 3]).shape, tf.TensorShape([None, 4]), tf.float16, {"shape": tf.TensorShape(None)}):
+        written = saving.serialize_keras_object(said)
+        assert written == saving.deserialize_keras_object(written)
+    assert written == {"shape": None}
+    assert saving.serialize_keras_object(tf.TensorSpec([None, 2], tf.int32, "ids"))["config"] == [[None, 2], "int32", "ids"]

@@ -707,6 +707,20 @@ def _():
         pickle.dumps(f)
 
 
+@rule("what was pickled, tensor, array or the initial value of a variable, is taken like any other")
+def _():
+    array, tensor = pickle.loads(pickle.dumps((np.ones(3, np.float32), tf.ones(3))))
+    total = tf.Variable(array)
+    f = tf.function(lambda x: total.assign_add(2.0 * x))
+    for x in (array, tensor, tf.constant(array)):
+        f(x)
+    np.testing.assert_array_equal(total, [7, 7, 7])
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        y = tf.function(lambda x: x * x)(tensor)
+    np.testing.assert_array_equal(tape.gradient(y, tensor), [2, 2, 2])
+
+
 # ------------------------------------------------------------------------------------------------ nesting
 @rule("an inner function is traced once for all who call it")
 def _():

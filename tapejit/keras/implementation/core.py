@@ -142,9 +142,9 @@ def is_tensor(x: Any) -> bool:
 
 
 def shape(x: Any) -> tuple[Any, ...]:
-    """The shape as a tuple of ints, with scalars of the graph where a size is open."""
-    if isinstance(x, KerasTensor):
-        return x.shape
+    """The shape as a tuple of ints, with scalars of the graph where a size is open; of what is no tensor of ours, its own `shape`."""
+    if not hasattr(x, "dims") and hasattr(x, "shape"):
+        return tuple(x.shape)
     x = convert_to_tensor(x)
     if all(isinstance(d, int) for d in x.dims):
         return tuple(x.dims)
