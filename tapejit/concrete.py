@@ -84,6 +84,7 @@ class ConcreteFunction:
         self.frozen = recording.frozen if recording.frozen is not None and recording.frozen.reads else None
         self._checks = False  # whether the step looks for NaN and infinities
         self._checked: ConcreteFunction | None = None
+        self.before_first_call: Callable[[ConcreteFunction, list[Any], list[Variable]], None] | None = None
 
     # ------------------------------------------------------------------------------------ what it takes
     @property
@@ -193,6 +194,11 @@ class ConcreteFunction:
             return stages.show(self.traced, stage)
         return stages.show(self._program[0].graph, stage, self._program[0].likely)
 
+    def arguments(self, tensors: list[Any], variables: list[Variable]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and keyword arguments of a call with such tensors and variables, both in the order of the signature."""
+        given, passed = iter(tensors), iter(variables)
+        return self.signature.rebuild(self.structure, [k.argument(given, passed) for k in self.keys])
+
     # -------------------------------------------------------------------------------------- calling
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call with the arguments of the signature, or with its tensors alone.
@@ -287,6 +293,9 @@ class ConcreteFunction:
         recorder = thread.recorder
         if recorder is not None:
             return self._inlined(recorder, tensors, bound)
+        if self.before_first_call is not None:
+            self.before_first_call(self, tensors, variables)
+            self.before_first_call = None
         if numerics.enabled() and not self._checks:
             return self.checked().call(tensors, variables)
         if thread.tapes:
@@ -326,6 +335,8 @@ class ConcreteFunction:
     def fast(self, count: int, keywords: tuple[str, ...], variables: list[Variable]) -> Callable[..., Any] | None:
         """A native callable for calls with `count` positional arguments and these keywords, with variables of these classes among them; it
         returns NotImplemented for calls that are not just like the one that was traced. None if only Python can take them apart."""
+        if self.before_first_call is not None:
+            return None
         if numerics.enabled() and not self._checks:
             return self.checked().fast(count, keywords, variables)
         key = count, keywords, tuple(map(type, variables))
@@ -503,7 +514,7 @@ class ConcreteFunction:
         out._donation = None  # the tape holds the arguments; a checked step keeps them to show them
         out._programs, out._program = self._programs.part(part), None
         out._flat, out._direct, out._called, out._lock = {}, {}, {}, threading.Lock()
-        out._call_op = out._checked = None
+        out._call_op = out._checked = out.before_first_call = None
         return out
 
 

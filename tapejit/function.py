@@ -29,6 +29,7 @@ from tapejit.sharing import Programs
 from tapejit.signature import Arguments, FunctionType, Signature
 from tapejit.traces import Traces
 from tapejit.tracing import Creation, Recording, record
+from tapejit.variable import paused_tapes
 
 MAX_TRACES = 256  # per function, unless it says otherwise
 _RECENT = 8  # how many kinds of calls are tried before one is taken apart
@@ -60,6 +61,7 @@ class Function:
         on_retrace: str = "warn",
         guard: str = "warn",
         donate: Any = (),
+        verify: str | None = None,
     ) -> None:
         functools.update_wrapper(self, python_function, updated=())
         self.python_function = python_function
@@ -75,6 +77,9 @@ class Function:
         if guard not in frozen.POLICIES:
             raise ValueError(places.with_place(f"guard={guard!r}: write one of {', '.join(map(repr, frozen.POLICIES))}"))
         self.guard = guard
+        if verify not in (None, "first"):
+            raise ValueError(places.with_place(f'verify={verify!r}: write "first", or leave it out'))
+        self._verifies = verify
         self._history = History(self.name, on_retrace, getattr(python_function, "__code__", None))
         self._under_way: list[Any] = []  # keys of the traces being made
         self._fast: Callable[..., Any] | None = None  # the first of those below
@@ -154,6 +159,8 @@ class Function:
             self._creation = Creation.LATE
         concrete = ConcreteFunction(self.name, self.signature, arguments, recording, self.donated, self._programs)
         self._history.made(trace, arguments, concrete.seconds_spent)
+        if self._verifies == "first":
+            concrete.before_first_call = self._expect_verified
         self.adopt(concrete)
         return concrete
 
@@ -235,11 +242,13 @@ class Function:
 
     def verify(self, *args: Any, **kwargs: Any) -> Verification:
         """One call eagerly, interpreted and compiled, in the working precision and beside float64: prints as a table, and says which line's
-        compiled value departs first. Variables are put back; what the Python function itself does (it is called once eagerly) is not.
+        compiled value departs first. Variables, random streams and iterators are put back; what the Python function itself does (it is called once eagerly) is not.
         """
         arguments = self.signature.bind(args, kwargs)
-        concrete = self._find(arguments)
+        tensors, variables = arguments.tensors(), arguments.variables()
+        return self._verification(self._find(arguments), tensors, variables, args, kwargs)
 
+    def _verification(self, concrete: ConcreteFunction, tensors: list[Any], variables: list[Any], args: Any, kwargs: Any) -> Verification:
         def eager() -> Any:
             before = functions_run_eagerly()
             run_functions_eagerly(True)
@@ -248,7 +257,12 @@ class Function:
             finally:
                 run_functions_eagerly(before)
 
-        return verify(self.name, concrete, arguments.tensors(), arguments.variables(), eager)
+        return verify(self.name, concrete, tensors, variables, eager)
+
+    def _expect_verified(self, concrete: ConcreteFunction, tensors: list[Any], variables: list[Any]) -> None:
+        """What a trace does before its first call, with `verify="first"`."""
+        with paused_tapes():
+            self._verification(concrete, tensors, variables, *concrete.arguments(tensors, variables)).expect()
 
     def memory_report(self, *args: Any, **kwargs: Any) -> MemoryReport:
         """What one call keeps from its forward lines for the backward ones, line by line in bytes, and the memory it works in. Nothing is run."""
@@ -337,7 +351,7 @@ class Function:
         """What the function was made with, besides the Python function."""
         return (
             self.input_signature, self.reduce_retracing, self.autograph, self.name, self._traces.limit, self._history.policy, self.guard,
-            self.donated,
+            self.donated, self._verifies,
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -366,6 +380,7 @@ def function(
     on_retrace: str = "warn",
     guard: str = "warn",
     donate: Any = (),
+    verify: str | None = None,
 ) -> Any:
     """Compile a Python function on tensors (`tf.function`); works bare, with arguments, on methods and lambdas.
 
@@ -376,7 +391,8 @@ def function(
     Python values from outside (globals, attributes, closure variables, small arrays) are not what they were when it was traced: "warn" says so
     once for each name, "retrace" traces again, "off" does not look. `donate`: names or positions of parameters whose tensors callers give away: a call
     writes results of their types into their buffers unless somebody else holds these too, and using such a tensor afterwards is a RuntimeError.
-    (Within another traced function, or where a tape follows the arguments, nothing is given away.) `jit_compile` and the experimental options are accepted and need nothing: every function is compiled.
+    (Within another traced function, or where a tape follows the arguments, nothing is given away.) `verify`: with "first", the first call of
+    each trace is compared with the eager program before it is made, as `f.verify` does, and VerificationError names the first line that departs. `jit_compile` and the experimental options are accepted and need nothing: every function is compiled.
     """
 
     def decorate(f: Callable[..., Any]) -> Function:
@@ -389,6 +405,7 @@ def function(
             on_retrace=on_retrace,
             guard=guard,
             donate=donate,
+            verify=verify,
         )
 
     return decorate if func is None else decorate(func)

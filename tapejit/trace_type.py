@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +49,7 @@ class TraceType(abc.ABC):
     def __eq__(self, other: object) -> bool: ...
 
 
-class Leaf:
+class Leaf(abc.ABC):
     """One argument as a key."""
 
     def accepts(self, other: Leaf) -> bool:
@@ -63,6 +63,10 @@ class Leaf:
     def merged(self, other: Leaf) -> Leaf:
         """The leaf that takes this argument and, where there is such a one, those of an earlier trace."""
         return self
+
+    @abc.abstractmethod
+    def argument(self, tensors: Iterator[Any], variables: Iterator[Any]) -> Any:
+        """The argument itself in a call with such tensors and variables, of which it takes its own."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,9 @@ class TensorLeaf(Leaf):
         """What the traced function sees of an argument that is `tensor` in its graph."""
         return tensor
 
+    def argument(self, tensors: Iterator[Any], variables: Iterator[Any]) -> Any:
+        return next(tensors)
+
     def __repr__(self) -> str:
         return f"TensorSpec(shape={TensorShape([d if isinstance(d, int) else None for d in self.shape])}, dtype={self.dtype!r}, name=None)"
 
@@ -102,7 +109,8 @@ class TensorLeaf(Leaf):
 class HandleLeaf(TensorLeaf):
     """An object that a step knows by a number, which is passed in its place: a dataset or an iterator over one.
 
-    `kind` says which objects one trace serves, and `kind.seen(number)` gives what the traced function sees of them.
+    `kind` says which objects one trace serves, `kind.seen(number)` gives what the traced function sees of them, and `kind.meant(number)` the
+    object itself.
     """
 
     kind: Any = None
@@ -116,6 +124,9 @@ class HandleLeaf(TensorLeaf):
     def seen(self, tensor: Any) -> Any:
         return self.kind.seen(tensor)
 
+    def argument(self, tensors: Iterator[Any], variables: Iterator[Any]) -> Any:
+        return self.kind.meant(next(tensors))
+
     def __repr__(self) -> str:
         return repr(self.kind)
 
@@ -128,6 +139,9 @@ class VariableLeaf(Leaf):
     dtype: Any
     shape: tuple[Any, ...]
     trainable: bool = True
+
+    def argument(self, tensors: Iterator[Any], variables: Iterator[Any]) -> Any:
+        return next(variables)
 
     def __repr__(self) -> str:
         return f"VariableSpec(shape={TensorShape(self.shape)}, dtype={self.dtype!r}, trainable={self.trainable}, alias_id={self.alias})"
@@ -149,6 +163,9 @@ class LiteralLeaf(Leaf):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LiteralLeaf) and self._told == other._told
+
+    def argument(self, tensors: Iterator[Any], variables: Iterator[Any]) -> Any:
+        return self.value
 
     def __hash__(self) -> int:
         return hash(self._told)
@@ -183,6 +200,9 @@ class ObjectLeaf(Leaf):
         """The object, or None if it is gone."""
         return self._ref()
 
+    def argument(self, tensors: Iterator[Any], variables: Iterator[Any]) -> Any:
+        return self.object()
+
     def alive(self) -> bool:
         return self._ref() is not None
 
@@ -203,6 +223,9 @@ class ProtocolLeaf(Leaf):
     def merged(self, other: Leaf) -> Leaf:
         common = self.type.most_specific_common_supertype([other.type]) if isinstance(other, ProtocolLeaf) else None
         return self if common is None else ProtocolLeaf(common)
+
+    def argument(self, tensors: Iterator[Any], variables: Iterator[Any]) -> Any:
+        return self.type.placeholder_value()
 
     def __repr__(self) -> str:
         return repr(self.type)

@@ -25,7 +25,7 @@ from tapejit.data.order import Cache, Chosen, Concatenate, Repeat, Sampled, Shar
 from tapejit.data.pipeline import INFINITE, UNKNOWN, DatasetSpec, Stage
 from tapejit.data.sources import Fixed, Generator, Random, Range, TensorSlice
 from tapejit.data.threads import Prefetch
-from tapejit.data.traced import Argument, TracedIterator, bound, handle, passed
+from tapejit.data.traced import Argument, TracedIterator, bound, handle, meant, passed
 from tapejit.data.transform import Accumulation, Filter, FlatMap, Map, Scan, TakeWhile, Unique
 from tapejit.generators import process_state
 from tapejit.ir.op import thread
@@ -430,11 +430,11 @@ class Dataset:
         known: WeakKeyDictionary[Dataset, Stage] = WeakKeyDictionary()  # shuffles go on from one run to the next
 
         def begin(*datasets: Dataset) -> PythonIterator[Any]:
-            if not datasets:
-                return stage.each()
-            if datasets[0] not in known or len(datasets) > 1:
+            if datasets and (datasets[0] not in known or len(datasets) > 1):
                 known[datasets[0]] = self._of(arguments, datasets)._stage
-            return known[datasets[0]].each()
+            actual = known[datasets[0]] if datasets else stage
+            actual.beginning()
+            return actual.each()
 
         return TracedIterator("dataset", begin, stage.elements, [a.handle for a in arguments])
 
@@ -472,6 +472,10 @@ class _DatasetKind(DatasetSpec):
     def seen(self, handle: Any) -> Dataset:
         """What the function sees: a dataset that can be transformed and gone along."""
         return Dataset(Argument(elements_of(self.element_spec), handle))
+
+    def meant(self, handle: Any) -> Any:
+        """The dataset that is passed by its number."""
+        return meant([handle])[0]
 
 
 def _inside(x: Any) -> Stage | None:

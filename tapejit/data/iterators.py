@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from collections.abc import Iterator as PythonIterator
 from typing import Any
@@ -12,9 +13,10 @@ from tapejit.core import places
 from tapejit.core.errors import InvalidArgumentError, OperatorNotAllowedInGraphError, OutOfRangeError
 from tapejit.data.elements import elements_of, packing
 from tapejit.data.order import Skip
-from tapejit.data.pipeline import Seeded, Stage
-from tapejit.data.traced import TracedIterator, handle, passed
+from tapejit.data.pipeline import Stage
+from tapejit.data.traced import TracedIterator, handle, meant, passed
 from tapejit.ir.op import thread
+from tapejit.rewinding import moving
 from tapejit.spec import TypeSpec
 from tapejit.tensor import EagerTensor, convert_to_tensor
 
@@ -28,6 +30,10 @@ class IteratorSpec(TypeSpec):
     def seen(self, handle: Any) -> PassedIterator:
         """What a traced function sees of one."""
         return PassedIterator(self.element_spec, handle)
+
+    def meant(self, handle: Any) -> Any:
+        """The iterator that is passed by its number."""
+        return meant([handle])[0]
 
     def is_compatible_with(self, spec_or_value: Any) -> bool:
         """Whether it is a spec, or an iterator, of the same elements."""
@@ -72,7 +78,8 @@ class Iterator:
 
     def __init__(self, stage: Stage, nested: Callable[[Stage], Any]) -> None:
         self._stage, self._nested = stage, nested
-        self._begin([s.state for s in self._seeded()])
+        stage.beginning()
+        self._begin([s.state for s in stage.seeded()])
 
     def _begin(self, streams: list[list[int]], position: int = 0) -> None:
         stage = self._stage
@@ -97,9 +104,13 @@ class Iterator:
         return pack([EagerTensor(x) if isinstance(x, np.ndarray | np.generic) else self._nested(x) for x in leaves])
 
     def _taken(self) -> Any:
+        moving(self, self._way_back)
         leaves = next(self._each)
         self._position += 1
         return leaves
+
+    def _way_back(self) -> Callable[[], None]:
+        return functools.partial(self.restore_state, self.saved_state())
 
     def _leaves(self) -> PythonIterator[Any]:
         """The leaves of the elements from here on."""
@@ -125,16 +136,13 @@ class Iterator:
             raise OutOfRangeError(places.with_place("End of sequence")) from None
 
     # ---------------------------------------------------------------------------------- in checkpoints
-    def _seeded(self) -> list[Seeded]:
-        return [s for s in self._stage.all() if isinstance(s, Seeded)]
-
     def saved_state(self) -> np.ndarray:
         """What a checkpoint holds: the number of elements taken, and how the random streams of the pipeline began."""
         return np.array([self._position, *(n for state in self._streams for n in state)], np.uint64)
 
     def restore_state(self, array: np.ndarray) -> None:
         """Go on where a checkpoint was made, in the same order. InvalidArgumentError for the state of another pipeline."""
-        stages = self._seeded()
+        stages = self._stage.seeded()
         position, numbers = int(array[0]), [int(n) for n in array[1:]]
         if len(numbers) != sum(len(s.state) for s in stages):
             raise InvalidArgumentError(places.with_place("the iterator in the checkpoint is one over another pipeline"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from tapejit.core.shape import TensorShape
 from tapejit.data.elements import Elements, Leaves
 from tapejit.data.pieces import Piece
+from tapejit.rewinding import moving
 from tapejit.spec import TypeSpec
 
 INFINITE, UNKNOWN = -1, -2
@@ -76,6 +77,23 @@ class Stage:
                 found[id(stage)] = stage
                 waiting += stage.sources
         return list(found.values())
+
+    def seeded(self) -> list[Seeded]:
+        """The stages among `all()` that draw random numbers."""
+        return [s for s in self.all() if isinstance(s, Seeded)]
+
+    def beginning(self) -> None:
+        """Called before an iteration begins: a trial run puts the random streams back."""
+        moving(self, self._streams_kept)
+
+    def _streams_kept(self) -> Callable[[], None]:
+        kept = [(s, s.state) for s in self.seeded()]
+
+        def put_back() -> None:
+            for s, state in kept:
+                s.state = state
+
+        return put_back
 
 
 class Seeded(Stage):

@@ -63,7 +63,7 @@ def _entered(name: str, begin: Callable[..., Any]) -> str:
     return out
 
 
-def _meant(handles: Sequence[Any]) -> list[Any]:
+def meant(handles: Sequence[Any]) -> list[Any]:
     """What numbers stand for. InvalidArgumentError if it is gone."""
     found = [_objects.get(int(h)) for h in handles]
     if any(x is None for x in found):
@@ -177,7 +177,7 @@ class DatasetStart(_HostOp):
         return Type(dtypes.int64)
 
     def eager(self, *handles: Any, source: str) -> Any:
-        return np.asarray(_sources[source].start(_meant(handles)), np.int64)
+        return np.asarray(_sources[source].start(meant(handles)), np.int64)
 
 
 class DatasetPassed(DatasetStart):
@@ -186,7 +186,7 @@ class DatasetPassed(DatasetStart):
     name = "dataset_passed"
 
     def eager(self, *handles: Any, source: str) -> Any:
-        return handle(_sources[source].make(_meant(handles))).numpy_view()
+        return handle(_sources[source].make(meant(handles))).numpy_view()
 
 
 class DatasetMore(_HostOp):

@@ -11,6 +11,10 @@ from tapejit.explain.warned import (
     LostGradientWarning,
     RetraceError,
     RetraceWarning,
+    VerificationError,
 )
 
-__all__ = ["ExplanationWarning", "FrozenValueWarning", "LeakedTensorWarning", "LostGradientWarning", "RetraceError", "RetraceWarning"]
+__all__ = [
+    "ExplanationWarning", "FrozenValueWarning", "LeakedTensorWarning", "LostGradientWarning", "RetraceError", "RetraceWarning",
+    "VerificationError",
+]  # fmt: skip

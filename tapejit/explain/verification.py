@@ -17,10 +17,12 @@ import numpy as np
 from tapejit.core import dtypes
 from tapejit.core.dtypes import DType
 from tapejit.core.places import Place
+from tapejit.explain.warned import VerificationError
 from tapejit.ir import interpreter, structure
-from tapejit.ir.graph import Graph, Literal, Value
+from tapejit.ir.graph import Graph, Literal, Node, Value
 from tapejit.ir.interpreter import Environment, bind_sizes
 from tapejit.record.recorder import recording
+from tapejit.rewinding import rewinding
 from tapejit.tensor import EagerTensor
 from tapejit.variable import paused_tapes
 
@@ -101,9 +103,17 @@ class Verification:
             )
         return table
 
+    def expect(self) -> None:
+        """VerificationError if a line or result departs."""
+        if not self.ok:
+            raise VerificationError(str(self), self)
+
 
 def verify(name: str, concrete: Any, tensors: Sequence[Any], variables: Sequence[Any], eager: Callable[[], Any]) -> Verification:
-    """Run one call of a trace in every way. `eager()` calls the Python function."""
+    """Run one call of a trace in every way. `eager()` calls the Python function.
+
+    What a run changes is put back before the next one and at the end: variables, random streams, and where iterators over datasets are.
+    """
     from tapejit.passes import pipeline  # imports the rules, which programs found on disk do not need
 
     bound = concrete.bindings(list(variables))
@@ -118,22 +128,25 @@ def verify(name: str, concrete: Any, tensors: Sequence[Any], variables: Sequence
 
     @contextmanager
     def put_back() -> Iterator[None]:
-        try:
-            yield
-        finally:
-            for cell, v in bound.items():
-                v._value = EagerTensor(state[cell].copy())
+        with rewinding():
+            try:
+                yield
+            finally:
+                for cell, v in bound.items():
+                    v._value = EagerTensor(state[cell].copy())
 
-    interpreted, own_cells = _run(graph, arrays, dict(state), consts, Environment)
-    reference, cells = _run(graph, arrays, dict(state), consts, _Wide)
+    def compiled_results(step: Any) -> list[np.ndarray]:
+        return [np.array(t.numpy_view()) for t in step.run([EagerTensor(a.copy()) for a in arrays], bound)]  # it may be given them
+
     with put_back():
-        results = [np.array(t.numpy_view()) for t in concrete.run(list(tensors), bound)]
+        results = compiled_results(concrete)
         compiled_cells = now()
+    with rewinding():
+        interpreted, own_cells = _run(graph, arrays, dict(state), consts, Environment)
+    with rewinding():
+        reference, cells = _run(graph, arrays, dict(state), consts, _Wide)
     with put_back():
-        shown = [
-            np.array(t.numpy_view())
-            for t in concrete.showing(graph.with_body(graph.body, [*graph.results, *values])).run(list(tensors), bound)
-        ]
+        shown = compiled_results(concrete.showing(graph.with_body(_quiet(graph), [*graph.results, *values])))
     with put_back(), recording(None), paused_tapes():
         leaves = concrete.tree.flatten_up_to(eager())
         plain = {k: _array(x) for k, x in zip(concrete.outputs_plan, leaves, strict=True) if k is not None}
@@ -194,15 +207,19 @@ def _error(reference: Any, value: Any) -> float:
     return float(np.abs(np.where(same, 0, x - y)).max()) / scale
 
 
+def _quiet(graph: Graph) -> list[Node]:
+    """The lines without those that have nothing but an effect, such as printing, except assignments."""
+    return [n for n in graph.body if not n.op.effect or n.outs or n.op is structure.assign]
+
+
 # ------------------------------------------------------------------------------------------------ interpreting
 def _run(
     graph: Graph, arrays: list[np.ndarray], cells: dict[str, Any], consts: dict[str, np.ndarray], kind: type[Environment]
 ) -> tuple[dict[int, Any], dict[str, Any]]:
     """Every value of the graph by its id, and the cells afterwards. Effects are left out, but assignments."""
-    body = [n for n in graph.body if not n.op.effect or n.outs or n.op is structure.assign]
     env = kind(cells, consts, bind_sizes(graph, [a.shape for a in arrays], {c: np.shape(v) for c, v in cells.items()}))
     with np.errstate(all="ignore"):
-        interpreter.run_in(graph.with_body(body), arrays, env)
+        interpreter.run_in(graph.with_body(_quiet(graph)), arrays, env)
     return env.arrays, cells
 
 

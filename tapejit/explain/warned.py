@@ -1,4 +1,4 @@
-"""The warnings (and one error) that explain: one line each, given at the user's place, each with a category that Python's warning filters take.
+"""The warnings (and two errors) that explain: one line each, given at the user's place, each with a category that Python's warning filters take.
 
 warnings.filterwarnings("ignore", category=tf.explain.RetraceWarning)
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from typing import Any
 
-from tapejit.core.errors import FailedPreconditionError
+from tapejit.core.errors import FailedPreconditionError, InternalError
 from tapejit.core.places import Place
 
 
@@ -22,6 +23,14 @@ class RetraceWarning(ExplanationWarning):
 
 class RetraceError(FailedPreconditionError):
     """A call would be traced again, of a function made with `on_retrace="error"`."""
+
+
+class VerificationError(InternalError):
+    """The first call of a trace, of a function made with `verify="first"`, departs from the eager program; `verification` has every line."""
+
+    def __init__(self, message: str, verification: Any = None) -> None:
+        super().__init__(message)
+        self.verification = verification
 
 
 class FrozenValueWarning(ExplanationWarning):

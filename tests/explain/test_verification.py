@@ -104,3 +104,115 @@ def test_calls_of_python_get_the_program_s_own_dtypes():
         return y + tf.cast(tf.cast(x, tf.float16), tf.float32)
 
     assert f.verify(tf.constant([1.0, 2.0])).ok
+
+
+# ------------------------------------------------------------------------------------------------ verify="first"
+def test_the_first_call_of_each_trace_is_verified(broken):
+    state = tf.Variable(0.0)
+
+    @tf.function(verify="first", on_retrace="ignore")
+    def step(x, wrong):
+        state.assign_add(1.0)
+        area = broken(x) if wrong else x * x
+        return tf.reduce_sum(area) + state
+
+    x = tf.constant([1.0, 2.0])
+    assert [float(step(x, False)) for _ in range(3)] == [6.0, 7.0, 8.0]
+    for _ in range(2):  # it does not pass by being tried once
+        with pytest.raises(tf.explain.VerificationError, match="area_1 departs") as caught:
+            step(x, True)
+        assert caught.value.verification.first.place.text == "area = broken(x) if wrong else x * x"
+        assert isinstance(caught.value, tf.errors.InternalError)
+        assert float(state) == 3.0
+    assert float(step(x, False)) == 9.0
+
+
+def test_each_trace_is_verified_once_however_it_is_called(broken):
+    calls = []
+
+    def f(x):
+        calls.append(tf.executing_eagerly())
+        return x * 2.0
+
+    double = tf.function(f, verify="first")
+    concrete = double.get_concrete_function(tf.TensorSpec([None], tf.float32))
+    assert calls == [False]
+    assert [concrete(tf.ones([n])).shape[0] for n in (1, 2, 3)] == [1, 2, 3]
+    assert calls == [False, True]
+    double(tf.ones([4]))
+    assert calls == [False, True]
+    with tf.GradientTape() as tape:
+        v = tf.Variable(3.0)
+        y = double(v + 0.0)
+    assert float(tape.gradient(y, v)) == 2.0
+    assert calls == [False, True, False, True]
+    with pytest.raises(tf.explain.VerificationError, match="broken"):
+        tf.function(lambda x: broken(x), verify="first").get_concrete_function(tf.TensorSpec([2]))(tf.ones([2]))
+
+
+def test_inside_another_function_the_outer_one_is_verified(broken):
+    inner = tf.function(lambda x: broken(x), verify="first")
+
+    @tf.function(verify="first")
+    def outer(x):
+        return inner(x) + 1.0
+
+    with pytest.raises(tf.explain.VerificationError, match="outer: inner_1 departs"):
+        outer(tf.ones([2]))
+    np.testing.assert_allclose(tf.function(lambda x: inner(x) + 1.0)(tf.ones([2])), 2.001)
+
+
+def test_a_verified_step_takes_one_element_and_one_draw():
+    def step(elements, total, scale=2):
+        total.assign_add(tf.cast(next(elements), tf.float32) * scale)
+        return total + tf.random.uniform([])
+
+    def run(f):
+        tf.random.set_seed(3)
+        elements, total = iter(tf.data.Dataset.range(9).shuffle(9, seed=1).prefetch(2)), tf.Variable(0.0)
+        return [float(f(elements, total)) for _ in range(4)]
+
+    assert run(tf.function(step, verify="first")) == run(tf.function(step))
+
+
+def test_a_verified_step_along_a_dataset_leaves_its_order():
+    def step(numbers):
+        out = tf.constant(0, tf.int64)
+        for x in numbers:
+            out = out * 10 + x
+        return out
+
+    def run(f):
+        numbers = tf.data.Dataset.range(6).shuffle(6, seed=2)
+        return [int(f(numbers)) for _ in range(3)]
+
+    plain = run(tf.function(step))
+    assert len(set(plain)) == 3
+    assert run(tf.function(step, verify="first")) == plain
+
+
+def test_a_verified_step_prints_once_compiled_and_once_eagerly(capsys):
+    import sys
+
+    @tf.function(verify="first")
+    def f(x):
+        tf.print("here", output_stream=sys.stdout)
+        return x
+
+    f(tf.constant(1.0))
+    first = capsys.readouterr().out.count("here")
+    f(tf.constant(1.0))
+    assert (first, capsys.readouterr().out.count("here")) == (3, 1)
+
+
+def test_a_verified_step_may_be_given_its_arguments():
+    step = tf.function(lambda x: x + 1.0, verify="first", donate="x")
+    assert float(step(tf.constant(1.0))) == 2.0
+    x = tf.constant(1.0)
+    assert step.verify(x).ok
+    assert float(x) == 1.0
+
+
+def test_verify_takes_first_only():
+    with pytest.raises(ValueError, match='write "first"'):
+        tf.function(lambda x: x, verify="always")
