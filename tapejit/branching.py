@@ -33,6 +33,7 @@ from tapejit.ir.graph import Value
 from tapejit.ir.op import thread
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
+from tapejit.ops.keeping import keep, kept
 from tapejit.ops.shapes import reshape
 from tapejit.record.nesting import assign_after, cells_touched, lift, read_before
 from tapejit.record.recorder import Recorder, recording
@@ -125,14 +126,15 @@ class Branches:
                     f"{label} has dtype {one.dtype.name} in {sides[0]}, but dtype {other.dtype.name} in {sides[1]}; write tf.cast in one of them"
                 )
             )
-        if not agree(one, other):
-            if one.rank != other.rank or any(self._bound_inside(d) for t in (one, other) for d in t.shape):
+        inside = any(self._bound_inside(d) for t in (one, other) for d in t.shape)
+        if inside or not agree(one, other):
+            if one.rank != other.rank:
                 raise ValueError(
                     places.with_place(
                         f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree"
                     )
                 )
-            return self._open_results(given, one, other)
+            return (self._kept_results if inside else self._open_results)(given, one, other)
         at = len(self.ways[0].graph.results)
         for way, v in zip(self.ways, given, strict=True):
             way.graph.results.append(v)
@@ -153,6 +155,23 @@ class Branches:
                 x = GraphTensor(v, way)
                 way.graph.results += [as_value(way, y) for y in (filled(x, axes, room), *(size_along(x, axis) for axis in axes))]
         return lambda made: cut(made[at], axes, made[at + 1 :])
+
+    def _kept_results(self, given: list[Value], one: Type, other: Type) -> Callable[[list[Any]], Any]:
+        """Results with sizes that only one of the graphs knows: both put them by, and give their tokens and such sizes."""
+        shape: list[Any] = [a if a == b and not self._bound_inside(a) else None for a, b in zip(one.shape, other.shape, strict=True)]
+        axes = [k for k, d in enumerate(shape) if d is None]
+        at = len(self.ways[0].graph.results)
+        for way, v in zip(self.ways, given, strict=True):
+            with recording(way):
+                x = GraphTensor(v, way)
+                way.graph.results += [as_value(way, y) for y in (keep(x), *(size_along(x, axis) for axis in axes))]
+
+        def taken_up(made: list[Any]) -> Any:
+            for axis, size in zip(axes, made[at + 1 :], strict=False):
+                shape[axis] = size.as_dim("K")
+            return kept(made[at], dtype=one.dtype, shape=tuple(shape))
+
+        return taken_up
 
     def _joined_arrays(self, x: Any, y: Any, label: str) -> Callable[[list[Any]], Any]:
         if not (isinstance(x, TensorArray) and isinstance(y, TensorArray)) or x.dtype is not y.dtype:

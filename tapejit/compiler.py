@@ -148,6 +148,8 @@ class Compiled:
         ours = {threads.SYMBOL: threads.parallel_for, interrupt.SYMBOL: interrupt.poll}
         self.module = load.Module(code, record.symbols, {s: address() for s, address in ours.items() if s in record.symbols})
         self.address = self.module.address(record.entry)
+        for work in record.host:
+            work.op.prepare(**work.attrs)
         self._raised = threading.local()
         self._callback = _CALLBACK(self._host_call) if record.host else None
 

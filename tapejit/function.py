@@ -25,10 +25,11 @@ from tapejit.explain.retraces import Change, History, Retraces
 from tapejit.explain.verification import Verification, verify
 from tapejit.ir.graph import Graph
 from tapejit.ir.op import thread
+from tapejit.learned import Ranks, UnknownRank, at_work
 from tapejit.sharing import Programs
 from tapejit.signature import Arguments, FunctionType, Signature
 from tapejit.traces import Traces
-from tapejit.tracing import Creation, Recording, record
+from tapejit.tracing import Creation, Recording, record, returned
 from tapejit.variable import paused_tapes
 
 MAX_TRACES = 256  # per function, unless it says otherwise
@@ -85,6 +86,7 @@ class Function:
         self._fast: Callable[..., Any] | None = None  # the first of those below
         self._recent: tuple[tuple[Callable[..., Any], ConcreteFunction], ...] = ()  # native callables for the latest kinds of calls
         self._creation = Creation.ALLOWED
+        self._ranks: dict[Any, Ranks] = {}  # met in eager runs, by the kind of the arguments
         self._methods: dict[int, tuple[weakref.ref[Any], Function]] = {}  # by the id of a living instance
 
     # -------------------------------------------------------------------------------------- calling
@@ -107,7 +109,15 @@ class Function:
                 if out is not NotImplemented:
                     return out
         arguments = self.signature.bind(args, kwargs)
-        concrete = self._find(arguments)
+        asked: UnknownRank | None = None
+        try:
+            concrete = self._find(arguments)
+        except UnknownRank as error:
+            if thread.recorder is not None:  # the call that traces the function around runs eagerly
+                raise
+            asked = error
+        if asked is not None:  # what goes wrong in the eager run has nothing to do with it
+            return self._learn(arguments, asked)
         if direct:
             launcher = concrete.fast(len(args), tuple(kwargs), arguments.variables())
             if launcher is not None:
@@ -119,6 +129,21 @@ class Function:
             return self._exactly(exact, retraces.UNEQUAL).call(exact.tensors(), exact.variables())
         finally:
             self._history.settle()
+
+    def _learn(self, arguments: Arguments, asked: UnknownRank) -> Any:
+        """A call run eagerly, from which later traces know the ranks that one of it asked for."""
+        ranks = self._known_ranks(arguments)
+        found: dict[Any, Any] = {}
+        args, kwargs = self.signature.rebuild(arguments.structure, arguments.given())
+        with at_work(ranks, found):
+            out = self.python_function(*args, **kwargs)
+        ranks.learn(found, asked)
+        return returned(out, self.name)
+
+    def _known_ranks(self, arguments: Arguments) -> Ranks:
+        if len(self._ranks) > self._traces.limit:
+            self._ranks.clear()
+        return self._ranks.setdefault(arguments.kind, Ranks())
 
     def _prefer(self, launch: Callable[..., Any], concrete: ConcreteFunction) -> None:
         """Try this kind of call first from now on."""
@@ -173,15 +198,22 @@ class Function:
                     "recursion a Python value, which is known while tracing, or write tf.while_loop"
                 )
             )
+        ranks = self._known_ranks(arguments)
+        if ranks.lacking is not None:
+            raise ranks.lacking
         self._under_way.append(arguments.key)
         self._count += 1
         try:
-            if self.guard == "off":
-                return record(self._traceable(), self.name, self.signature, arguments, self._creation)
-            with frozen.collecting(self.python_function) as collector:
-                recording = record(self._traceable(), self.name, self.signature, arguments, self._creation)
+            with at_work(ranks):
+                if self.guard == "off":
+                    return record(self._traceable(), self.name, self.signature, arguments, self._creation)
+                with frozen.collecting(self.python_function) as collector:
+                    recording = record(self._traceable(), self.name, self.signature, arguments, self._creation)
             recording.frozen = collector.result()
             return recording
+        except UnknownRank:
+            self._count -= 1
+            raise
         except Exception as error:
             at = places.here()
             error.add_note(

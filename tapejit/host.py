@@ -1,34 +1,36 @@
 """`tf.py_function` and `tf.numpy_function`: Python inside a step. Eagerly they simply run; a traced function calls them back each time.
 
-While a function is traced the shape of a result is not known, and a tensor needs one: what they return there is `Unshaped` until
-`set_shape`, `tf.ensure_shape` or `tf.reshape` says it. That shape is checked when the function runs.
+A line of the graph makes the call and gives its number; further ones take the results of that number, and their sizes where these are
+open. Of the shape of a result a trace must know the rank: `set_shape`, `tf.ensure_shape` or `tf.reshape` says it, or it is the one that an
+eager run of the function met (see `learned`); until then the result is `Unshaped`. What the trace took for known is checked when it runs.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tapejit.core import places
+from tapejit import learned
+from tapejit.core import dtypes, places
 from tapejit.core.dtypes import DType, as_dtype, float64
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
+from tapejit.ir.graph import Node
 from tapejit.ir.op import Op, register, thread
+from tapejit.ops.keeping import Store
 from tapejit.record.recorder import SymbolicTensor, recording
 from tapejit.tape import GradientTape
 from tapejit.tensor import EagerTensor, convert_to_tensor
 
 __all__ = ["numpy_function", "py_function", "timestamp"]
-
-_KEPT = 1024  # forward calls whose tapes wait for their backward calls, as in a loop
 
 
 @dataclass
@@ -38,9 +40,11 @@ class _Function:
     call: Callable[..., Any]
     tensors: bool  # whether it takes and gives tensors, not arrays
     differentiated: bool = False
-    backward: bool = False  # it is the gradient of another one
-    tapes: deque = field(default_factory=lambda: deque(maxlen=_KEPT))
-    answered: deque = field(default_factory=lambda: deque(maxlen=8))  # those whose gradient was asked for; it may be asked for again
+
+    @property
+    def title(self) -> str:
+        """What errors call it."""
+        return "py_function" if self.tensors else "numpy_function"
 
 
 _functions: dict[str, _Function] = {}
@@ -52,6 +56,23 @@ def _entered(function: Callable[..., Any], tensors: bool) -> str:
     name = f"{base}_{len(_functions) + 1}"
     _functions[name] = _Function(function, tensors)
     return name
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of a Python function that a step has made; the tape only where its gradient may be asked for."""
+
+    inputs: list[EagerTensor]
+    results: tuple[Any, ...]
+    tape: GradientTape | None
+
+
+_calls = Store()
+
+
+def _call_of(number: Any, function: str) -> _Call:
+    """The call of that number. InvalidArgumentError if too many came after it."""
+    return _calls.get(number, f"a call of {_functions[function].title} {function}")
 
 
 def _results(given: Any, wanted: Sequence[DType], what: str) -> tuple[Any, ...]:
@@ -74,125 +95,169 @@ def _results(given: Any, wanted: Sequence[DType], what: str) -> tuple[Any, ...]:
     return tuple(out)
 
 
-def _alike(tensors: Sequence[Any], others: Sequence[Any]) -> bool:
-    """Whether the arguments of two calls are the same: one function may be called from several lines, whose backward calls come in any order."""
-    return all(a.numpy_view().tobytes() == b.numpy_view().tobytes() for a, b in zip(tensors, others, strict=True))
-
-
 class HostCall(Op):
-    """Calls the Python function entered as `function`; `shapes` are those declared for its results (None: no one uses it)."""
+    """Calls the Python function entered as `function`, whose results have these dtypes; the number of the call."""
 
     name = "host_call"
     effect = True
-    tuple_result = True
+    no_gradient = True
 
-    def infer(self, *operands: Type, function: str, dtypes: tuple[DType, ...], shapes: tuple[Any, ...]) -> tuple[Type, ...]:
-        return tuple(Type(d, () if s is None else s) for d, s in zip(dtypes, shapes, strict=True))
+    def infer(self, *operands: Type, function: str, dtypes: tuple[DType, ...]) -> Type:
+        return Type(_NUMBER)
 
-    def eager(self, *arrays: Any, function: str, dtypes: tuple[DType, ...], shapes: tuple[Any, ...]) -> tuple[Any, ...]:
+    def eager(self, *arrays: Any, function: str, dtypes: tuple[DType, ...]) -> Any:
         entry = _functions[function]
+        what = f"{entry.title} {function}"
+        inputs = [EagerTensor(np.array(a)) for a in arrays]
+        tape = GradientTape(persistent=True) if entry.tensors and entry.differentiated else None
         with recording(None):
             if not entry.tensors:
-                found = _results(entry.call(*(np.array(a) for a in arrays)), dtypes, f"numpy_function {function}")
+                found = _results(entry.call(*(x.numpy() for x in inputs)), dtypes, what)
+            elif tape is None:
+                found = _results(entry.call(*inputs), dtypes, what)
             else:
-                inputs = [EagerTensor(np.array(a)) for a in arrays]
-                if entry.differentiated:
-                    with GradientTape(persistent=True) as tape:
-                        tape.watch([x for x in inputs if x.dtype.differentiable])
-                        found = _results(entry.call(*inputs), dtypes, f"py_function {function}")
-                    entry.tapes.append((tape, inputs, found))
-                else:
-                    found = _results(entry.call(*inputs), dtypes, f"py_function {function}")
-        out = []
-        for tensor, shape, dtype in zip(found, shapes, dtypes, strict=True):
-            array = tensor.numpy_view()
-            if shape is not None and array.shape != tuple(shape):
-                raise InvalidArgumentError(
-                    f"{function} returned shape {list(array.shape)}, but {list(shape)} was declared with set_shape or tf.ensure_shape"
-                )
-            out.append(np.zeros((), dtype.np) if shape is None else array)
-        return tuple(out)
+                with tape:
+                    tape.watch([x for x in inputs if x.dtype.differentiable])
+                    found = _results(entry.call(*inputs), dtypes, what)
+        call = _Call(inputs if tape is not None else [], found, tape)
+        return _calls.put(call, sum(t.numpy_view().nbytes for t in found))
 
-    def vjp(self, g: Any, z: Any, *operands: Any, function: str, dtypes: tuple[DType, ...], shapes: tuple[Any, ...]) -> tuple[Any, ...]:
-        entry = _functions[function]
-        if entry.backward:  # it replays a tape, and what that computes is seen by no other one
-            raise LookupError(
-                "gradient registry has no entry for: the gradient of tf.py_function in a traced function; call it eagerly for second derivatives"
+
+class HostShape(Op):
+    """The sizes of result `which` of a call of `of`. InvalidArgumentError if it has another rank."""
+
+    name = "host_shape"
+    no_gradient = True
+
+    def infer(self, number: Type, *, of: str, which: int, rank: int) -> Type:
+        return Type(_NUMBER, (rank,))
+
+    def eager(self, number: Any, *, of: str, which: int, rank: int) -> Any:
+        found = _call_of(number, of).results[which].dims
+        if len(found) != rank:
+            raise InvalidArgumentError(
+                f"{_functions[of].title} {of} returned shape {list(found)} here, of rank {len(found)}, where the function was traced for rank "
+                f"{rank}; the rank of a traced tensor is always the same. Write tf.reshape in the Python function"
             )
-        given = g if isinstance(g, tuple) else (g,)
-        entry.differentiated = True
-        used = tuple(k for k, d in enumerate(given) if d is not None)
+        return np.array(found, np.int64)
+
+
+class HostResult(Op):
+    """Result `which` of a call of `of` on the operands after its number. InvalidArgumentError if it has another shape."""
+
+    name = "host_result"
+    constant_operands = frozenset({0})
+
+    def infer(self, number: Type, *operands: Type, of: str, which: int, dtype: DType, shape: tuple[Dim, ...]) -> Type:
+        return Type(dtype, shape)
+
+    def eager(self, number: Any, *arrays: Any, of: str, which: int, dtype: DType, shape: tuple[int, ...]) -> Any:
+        found = _call_of(number, of).results[which].numpy_view()
+        if found.shape != tuple(shape):
+            raise InvalidArgumentError(
+                f"{_functions[of].title} {of} returned shape {list(found.shape)}, but {list(shape)} was declared with set_shape or tf.ensure_shape"
+            )
+        return found
+
+    def vjp(self, g: Any, z: Any, number: Any, *operands: Any, of: str, which: int, dtype: DType, shape: Any) -> tuple[Any, ...]:
         flows = [k for k, x in enumerate(operands) if x.dtype.differentiable]
-        backward = f"{function}_backward_{''.join(map(str, used))}"
-
-        def run(*given: Any) -> list[Any]:
-            seeds, values = given[: len(used)], given[len(used) :]
-            found = next((call for calls in (entry.tapes, entry.answered) for call in reversed(calls) if _alike(call[1], values)), None)
-            if found is None:
-                raise InvalidArgumentError(f"the gradient of py_function {function} was asked for, but no forward call of it is waiting")
-            if found in entry.tapes:
-                entry.tapes.remove(found)
-                entry.answered.append(found)
-            tape, inputs, outputs = found
-            grads = tape.gradient(
-                [outputs[k] for k in used], [inputs[k] for k in flows], output_gradients=list(seeds), unconnected_gradients="zero"
-            )
-            return [convert_to_tensor(d) for d in grads]
-
-        _functions.setdefault(backward, _Function(run, True, backward=True))
+        if flows:
+            host_gradient.prepare(of=of)
         made: list[Any] = []
 
         def gradient(position: int) -> Callable[[], Any]:
             def rule() -> Any:
                 if not made:
-                    made.append(
-                        host_call(
-                            *(given[k] for k in used),
-                            *operands,
-                            function=backward,
-                            dtypes=tuple(operands[k].dtype for k in flows),
-                            shapes=tuple(tuple(operands[k].dims) for k in flows),
-                        )
-                    )
-                return made[0][position]
+                    made.extend(host_gradient(number, g, *operands, of=of, which=which))
+                return made[position]
 
             return rule
 
-        return tuple(gradient(flows.index(k)) if k in flows else None for k in range(len(operands)))
+        return (None, *(gradient(flows.index(k)) if k in flows else None for k in range(len(operands))))
 
 
-class NumpyCall(HostCall):
-    """The same for a function of arrays, which has no gradient."""
+class HostGradient(Op):
+    """Gradients of the differentiable operands of a call of `of` from that of its result `which`: what the tape of the call gives."""
 
-    name = "numpy_call"
-    no_gradient = True
+    name = "host_gradient"
+    tuple_result = True
+
+    def infer(self, number: Type, g: Type, *operands: Type, of: str, which: int) -> tuple[Type, ...]:
+        return tuple(t for t in operands if t.dtype.differentiable)
+
+    def prepare(self, **attrs: Any) -> None:
+        _functions[attrs["of"]].differentiated = True
+
+    def eager(self, number: Any, g: Any, *arrays: Any, of: str, which: int) -> tuple[Any, ...]:
+        call = _call_of(number, of)
+        if call.tape is None:
+            raise InvalidArgumentError(f"the gradient of py_function {of} was asked for after a call of it that no tape recorded")
+        sources = [x for x in call.inputs if x.dtype.differentiable]
+        with recording(None):
+            grads = call.tape.gradient(
+                call.results[which], sources, output_gradients=EagerTensor(np.array(g)), unconnected_gradients="zero"
+            )
+        return tuple(convert_to_tensor(d).numpy_view() for d in grads)
+
+    def vjp(self, g: Any, z: Any, *operands: Any, of: str, which: int) -> tuple[Any, ...]:
+        raise LookupError(
+            "gradient registry has no entry for: the gradient of tf.py_function in a traced function; call it eagerly for second derivatives"
+        )
 
 
-host_call, numpy_call = register(HostCall()), register(NumpyCall())
+_NUMBER = dtypes.int64
+host_call, host_shape, host_result = register(HostCall()), register(HostShape()), register(HostResult())
+host_gradient = register(HostGradient())
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a tensor without a shape comes from: a result of the call that a line makes. `operands` are what its gradient flows to."""
+
+    number: GraphTensor
+    node: Node
+    name: str
+    which: int
+    dtype: DType
+    operands: tuple[Any, ...]
+    call: learned.Call | None
+    ranks: learned.Ranks | None  # that earlier runs met
+
+    @property
+    def rank(self) -> int | None:
+        """Its own, if it is known."""
+        found = None if self.ranks is None else self.ranks.of(self.call)
+        return None if found is None else found[self.which]
 
 
 _raw: Any = SymbolicTensor.__dict__["value"]  # the slot that `Unshaped.value` hides
 
 
 class Unshaped(GraphTensor):
-    """A result of `tf.py_function` in a traced function before its shape is said: then it becomes a tensor like any other."""
+    """A result of `tf.py_function` in a traced function before its shape is said, or its rank wanted: then it becomes a tensor like any other."""
 
     __slots__ = ()
 
     @staticmethod
-    def of(tensor: GraphTensor, position: int, operands: list[Any]) -> Any:
-        """Take the shape from a result of `host_call`; `operands` are what a size left open may be found in."""
-        tensor._origin = (position, operands)
-        tensor.__class__ = Unshaped
-        return tensor
+    def of(source: _Source) -> Any:
+        """The tensor that comes from there."""
+        out: Any = object.__new__(Unshaped)
+        out.recorder, out.elements, out._origin = source.number.recorder, None, source
+        return out
 
     @property
     def value(self) -> Any:  # type: ignore[override]
-        raise NotImplementedError(
-            places.with_place(
-                "the result of tf.py_function in a traced function has no shape yet; write y.set_shape([...]) or y = tf.ensure_shape(y, [...]) before it is used"
+        source: _Source = self._origin
+        if source.rank is None:
+            raise learned.UnknownRank(
+                places.with_place(
+                    "the rank of a result of tf.py_function is not known while a function is traced, unless a call of the function, which "
+                    "then runs eagerly, has met it; call it once, or write y.set_shape([...]) or y = tf.ensure_shape(y, [...]) before y is used"
+                ),
+                source.call,
+                source.ranks,
             )
-        )
+        return self.shaped([None] * source.rank).value
 
     @property
     def dims(self) -> tuple[Dim, ...]:  # type: ignore[override]
@@ -200,41 +265,41 @@ class Unshaped(GraphTensor):
 
     @property
     def dtype(self) -> DType:  # type: ignore[override]
-        return _raw.__get__(self).type.dtype
+        return self._origin.dtype
 
     @property
     def shape(self) -> TensorShape:
-        return TensorShape(None)
+        return TensorShape(None) if self._origin.rank is None else TensorShape(self.dims)
 
     def set_shape(self, shape: Any) -> None:
-        """From here on it is a tensor of `shape`; None stands for the size that an operand of like shape has there."""
+        """From here on it is a tensor of `shape`, None being sizes that are known when the function runs."""
         self.shaped(shape)
 
     def shaped(self, shape: Any) -> Any:
-        """The tensor with `shape`, which is checked when the function runs."""
-        position, operands = self._origin
-        wanted = list(TensorShape(shape))
-        like: tuple[Dim, ...] = tuple(0 for _ in wanted)
-        if any(d is None for d in wanted):
-            found = next(
-                (x.dims for x in operands if len(x.dims) == len(wanted) and TensorShape(x.dims).is_compatible_with(TensorShape(wanted))),
-                None,
-            )
-            if found is None:
-                raise NotImplementedError(
-                    places.with_place(
-                        f"tf.py_function with the result shape {TensorShape(wanted)}: the size of a result of Python must be known before the call; "
-                        "write a full shape, or that of an argument"
-                    )
-                )
-            like = found
-        said = tuple(have if want is None else want for have, want in zip(like, wanted, strict=True))
-        value = _raw.__get__(self)
-        node = next(n for n in self.recorder.graph.walk() if value in n.outs)
-        shapes = list(node.attrs["shapes"])
-        shapes[position] = said
-        node.attrs["shapes"] = tuple(shapes)
-        value.type = Type(value.type.dtype, said)
+        """The tensor with `shape`, which is checked when the function runs; itself, as it is, for one of unknown rank."""
+        wanted = TensorShape(shape)
+        if wanted.rank is None:
+            return self
+        source: _Source = self._origin
+        recorder, call = self.recorder, source.node
+        body, of = recorder.graph.body, call.attrs["function"]
+        before = len(body)
+        with recording(recorder):
+            dims = list(wanted)
+            if None in dims:
+                found = host_shape(source.number, of=of, which=source.which, rank=len(dims))
+                dims = [found[k].as_dim() if d is None else d for k, d in enumerate(dims)]
+            made = host_result(source.number, *source.operands, of=of, which=source.which, dtype=source.dtype, shape=tuple(dims))
+        lines = body[before:]  # which belong behind the call, where every graph that knows the tensor sees them
+        del body[before:]
+        for line in lines:
+            line.place, line.tapes = call.place, call.tapes
+        at = next(k for k, line in enumerate(body) if line is call) + 1
+        body[at:at] = lines
+        names = recorder.builder.names
+        names.give_back(made.value.name)
+        made.value.name = names.fresh(source.name)
+        _raw.__set__(self, made.value)
         self.__class__ = GraphTensor  # type: ignore[assignment]
         del self._origin
         return self
@@ -253,29 +318,44 @@ def _called(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, tensors: bo
             out: tuple[Any, ...] = _results(func(*operands), wanted, "py_function")
         else:
             out = _results(func(*(x.numpy() for x in operands)), wanted, "numpy_function")
+        learned.noted(tuple(len(t.dims) for t in out))
     else:
-        made = (host_call if tensors else numpy_call)(
-            *operands, function=_entered(func, tensors), dtypes=wanted, shapes=(None,) * len(wanted)
-        ) or ()
-        out = tuple(Unshaped.of(t, k, operands) for k, t in enumerate(made))
+        number = host_call(*operands, function=_entered(func, tensors), dtypes=wanted)
+        node, names, name = number.recorder.graph.body[-1], number.recorder.builder.names, number.value.name
+        number.value.name = names.fresh(f"{name}_call")
+        names.give_back(name)  # which is that of the results
+        flows, (call, ranks) = tuple(operands) if tensors else (), learned.asked()
+        sources = (_Source(number, node, name, k, d, flows, call, ranks) for k, d in enumerate(wanted))
+        out = tuple(Unshaped.of(source) for source in sources)
         for result, shape in zip(out, declared, strict=False):
             if isinstance(shape, TensorShape):
                 result.set_shape(shape)
     return list(out) if many else (out[0] if out else None)
 
 
-def py_function(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, name: str | None = None) -> Any:
+def py_function(func: Callable[..., Any] | None = None, inp: Sequence[Any] | None = None, Tout: Any = None, name: str | None = None) -> Any:
     """`func` of eager tensors, run in Python each time, with gradients.
 
     `Tout` is a dtype, or a list of them for several results ([] for none). InvalidArgumentError if `func` returns another number or
-    dtype. In a traced function the result's shape has to be said, with `set_shape` or `tf.ensure_shape`.
+    dtype. Without `func`, a decorator: the decorated function takes what `inp` lists. In a traced function whose first call meets it without
+    `set_shape` or `tf.ensure_shape` for its results, that call runs eagerly; later ones know their ranks.
     """
-    return _called(func, inp, Tout, True)
+    if func is None:
+        return lambda f: functools.wraps(f)(lambda *inp: py_function(f, inp, Tout))
+    return _called(func, inp or (), Tout, True)
 
 
-def numpy_function(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, stateful: bool = True, name: str | None = None) -> Any:
-    """`func` of arrays, run in Python each time, without gradients; `Tout` as for `py_function`."""
-    return _called(func, inp, Tout, False)
+def numpy_function(
+    func: Callable[..., Any] | None = None,
+    inp: Sequence[Any] | None = None,
+    Tout: Any = None,
+    stateful: bool = True,
+    name: str | None = None,
+) -> Any:
+    """`func` of arrays, run in Python each time, without gradients; all else as for `py_function`."""
+    if func is None:
+        return lambda f: functools.wraps(f)(lambda *inp: numpy_function(f, inp, Tout))
+    return _called(func, inp or (), Tout, False)
 
 
 def timestamp(name: str | None = None) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from inspect import Parameter
 from typing import Any, NoReturn, cast
 
@@ -57,15 +57,25 @@ class Arguments:
     structure: Any
     leaves: list[Any]
     keys: tuple[Any, ...]
+    handed: dict[int, Any] = field(default_factory=dict)  # the objects that leaves are the numbers of
 
     @property
     def key(self) -> Any:
         return self.structure, self.keys
 
+    @property
+    def kind(self) -> Any:
+        """The key without the sizes of tensors."""
+        return self.structure, tuple(replace(k, shape=(None,) * len(k.shape)) if isinstance(k, TensorLeaf) else k for k in self.keys)
+
     def exact(self) -> Arguments:
         """The same call with no size left open."""
         keys = tuple(k.exact(x) if isinstance(k, TensorLeaf) else k for x, k in zip(self.leaves, self.keys, strict=True))
-        return Arguments(self.structure, self.leaves, keys)
+        return Arguments(self.structure, self.leaves, keys, self.handed)
+
+    def given(self) -> list[Any]:
+        """The leaves as the Python function takes them outside of a trace."""
+        return [self.handed.get(k, x) for k, x in enumerate(self.leaves)]
 
     def tensors(self) -> list[Any]:
         """The tensor arguments in order."""
@@ -131,10 +141,10 @@ class Signature:
                 leaves[k] = convert_to_tensor(x)
         aliases: dict[int, int] = {}
         keys = tuple([leaf_key(x, aliases) for x in leaves])
-        for k, key in enumerate(keys):
-            if isinstance(key, HandleLeaf):
-                leaves[k] = leaves[k].__tf_handle__()[0]
-        return Arguments((names, structure), leaves, keys)
+        handed = {k: leaves[k] for k, key in enumerate(keys) if isinstance(key, HandleLeaf)}
+        for k, x in handed.items():
+            leaves[k] = x.__tf_handle__()[0]
+        return Arguments((names, structure), leaves, keys, handed)
 
     def order(self, count: int, keywords: tuple[str, ...]) -> list[int | None]:
         """Where in a call with `count` positional arguments and these keywords after them each value of the canonical form stands; None

@@ -29,7 +29,7 @@ from tapejit.ops.operand import Operand, Tensor
 from tapejit.record.recorder import Recorder, SymbolicTensor, recording
 from tapejit.record.source import name_at
 from tapejit.signature import Arguments, ProtocolLeaf, Signature, TensorLeaf, VariableLeaf
-from tapejit.tensor import EagerTensor
+from tapejit.tensor import EagerTensor, convert_to_tensor
 from tapejit.tracebacks import told
 from tapejit.variable import Variable, paused_tapes, variable_behind
 
@@ -205,6 +205,18 @@ def _result(recorder: Recorder, x: Any, name: str) -> int | None:
     """The number of the graph result that leaf `x` of the returned structure becomes. TypeError for what is no tensor."""
     if x is None:
         return None
+    value = recorder.builder.literal(recorder.operand(_given_back(x, name)))
+    recorder.graph.results.append(value)
+    return len(recorder.graph.results) - 1
+
+
+def returned(out: Any, name: str) -> Any:
+    """What a traced function gives where an eager run of its Python function gave `out`: tensors. TypeError for what is none."""
+    return optree.tree_map(lambda x: None if x is None else convert_to_tensor(_given_back(x, name)), out, none_is_leaf=True)
+
+
+def _given_back(x: Any, name: str) -> Any:
+    """A leaf of what a function returns, dense. TypeError for what is no tensor."""
     if hasattr(x, "to_tensor"):
         x = x.to_tensor()
     if not isinstance(x, Tensor | int | float | bool | complex | np.ndarray | np.generic) and not hasattr(x, "read_tensor"):
@@ -214,6 +226,4 @@ def _result(recorder: Recorder, x: Any, name: str) -> int | None:
                 f"in compilation of {name}, found return value of type {type(x).__name__}, which is not a Tensor or ExtensionType."
             )
         )
-    value = recorder.builder.literal(recorder.operand(x))
-    recorder.graph.results.append(value)
-    return len(recorder.graph.results) - 1
+    return x

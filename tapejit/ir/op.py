@@ -90,6 +90,9 @@ class Op:
         """Whether `at` or `kernel` serves operands of these types; complex numbers only where `pairs` is set."""
         return True
 
+    def prepare(self, **attrs: Any) -> None:
+        """Called when a step is loaded that calls `eager` through the host, with the attributes of the line."""
+
     def made_for(self, *types: Type, **attrs: Any) -> tuple[Any, ...]:
         """The sizes that a kernel of this op should be made for: a program that leaves them open is so much slower that it is not worth sharing."""
         return ()

@@ -120,14 +120,14 @@ def _sizes_in(x: Any) -> set[str]:
 def kept_values(graph: Graph) -> list[Value]:
     """The values of a pure graph to keep for its gradient, where all results have one; in the order they are made.
 
-    None where the graph binds sizes: there the values have sizes that only its own lines know.
+    Where the graph binds sizes only what lines with effects give, as these are not run again: the values have sizes that only its own lines know.
     """
     import networkx as nx
 
-    if any(n.op.binds_size for n in graph.body):
-        return []
     given = [k for k, r in enumerate(graph.results) if r.type.dtype.differentiable]
     derived, _ = backward(graph, given)
+    if any(n.op.binds_size for n in graph.body):
+        return [o for n in graph.body if n.op.effect for o in n.outs if sizes.is_known(o.type.shape)]
     own = {id(o) for n in graph.body for o in n.outs}
     maker = {id(o): n for n in graph.body for o in n.outs}
     results = {id(r) for r in graph.results}

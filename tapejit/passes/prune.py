@@ -125,7 +125,7 @@ def _narrowed(node: Node, needed: set[int]) -> Node:
     graphs = {k: a for k, a in node.attrs.items() if isinstance(a, Graph)}
     outs, attrs = node.outs, dict(node.attrs)
     first = attrs["carried"] if node.op is scan else len(outs) if node.op is while_loop else 0  # results before this one stay
-    keep = [k for k, o in enumerate(outs) if k < first or id(o) in needed or (k == 0 and len(outs) == 1)]
+    keep = [k for k, o in enumerate(outs) if k < first or id(o) in needed]
     if not keep and not any(has_effect(n) for g in graphs.values() for n in g.body):
         keep = [0]
     if len(keep) < len(outs):

@@ -125,7 +125,8 @@ class Planner:
         taken = [dim for a in node.args for dim in a.type.shape]
         for o in node.outs:
             d = self.definitions.table[o.name]
-            late = ({n for dim in (*_dims_of(d), *taken) for n in sizes.names(dim)} | _attr_names(node.attrs)) & self.work.late_sizes
+            seen = {x.name for x in expr.walk(d.element) if isinstance(x, Var)} if d.element is not None else set()
+            late = ({n for dim in (*_dims_of(d), *taken) for n in sizes.names(dim)} | _attr_names(node.attrs) | seen) & self.work.late_sizes
             needs = {n for n in late if n in self.definitions.table}
             d.operands = tuple(dict.fromkeys([*d.operands, *sorted(needs - {d.name})]))
 

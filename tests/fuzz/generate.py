@@ -152,7 +152,7 @@ class Generator:
         """Results: what no line uses, and some others."""
         graph, rng = self.root.graph, self.rng
         used = {id(v) for v in graph.uses()}
-        made = [o for n in graph.body for o in n.outs if not n.op.binds_size]
+        made = [o for n in graph.body for o in n.outs if not n.op.binds_size and n.op.name != "host_call"]
         results = [v for v in made if id(v) not in used][-8:]
         results += rng.sample(made, min(len(made), rng.randint(0, 2)))
         if rng.random() < 0.1:
@@ -313,7 +313,7 @@ class Generator:
             else:
                 name = rng.choice(COMMON) if chance < 0.65 else rng.choice(sorted(OPS))
         own = getattr(self, f"draw_{name}", None)
-        if scope.outer is not None and name in ("assign", "read", "const", "size_of", "host_call", "numpy_call", "print"):
+        if scope.outer is not None and name in ("assign", "read", "const", "size_of", "host_result", "print"):
             return None
         if own is not None:
             own(scope)
@@ -435,18 +435,24 @@ class Generator:
         condition = self.new_input(scope, np.ones(2, bool), Type(dtypes.bool_, (2,))) if x is None else x
         self.emit(scope, OPS["assert_true"], (condition, *([data] if data is not None else [])), {"message": "fuzz"})
 
-    def _called_back(self, scope: Scope, name: str, function: str) -> None:
+    def _called_back(self, scope: Scope, function: str, differentiable: bool) -> None:
         v = self.pick(scope, lambda v: v.type.dtype in (dtypes.float32, dtypes.float64))
         left = [f for f in self.hosts if f.startswith(function)]
         if v is not None and left:
             self.hosts.remove(left[0])
-            self.emit(scope, OPS[name], (v,), {"function": left[0], "dtypes": (v.type.dtype,), "shapes": (v.type.shape,)})
+            number = self.one(scope, OPS["host_call"], (v,), {"function": left[0], "dtypes": (v.type.dtype,)})
+            if number is not None:
+                scope.pool.remove(number)  # calls count on from run to run
+                attrs = {"of": left[0], "which": 0, "dtype": v.type.dtype, "shape": v.type.shape}
+                self.emit(scope, OPS["host_result"], (number, *([v] if differentiable else [])), attrs)
+
+    def draw_host_result(self, scope: Scope) -> None:
+        self._called_back(scope, *self.rng.choice([("fuzz_half", True), ("fuzz_sign", False)]))
 
     def draw_host_call(self, scope: Scope) -> None:
-        self._called_back(scope, "host_call", "fuzz_half")
+        """Drawn with what takes its result, as are its sizes and gradients."""
 
-    def draw_numpy_call(self, scope: Scope) -> None:
-        self._called_back(scope, "numpy_call", "fuzz_sign")
+    draw_host_shape = draw_host_gradient = draw_host_call
 
     # ------------------------------------------------------------------------------------------- tapes
     def enter(self, scope: Scope) -> None:

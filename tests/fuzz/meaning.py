@@ -63,6 +63,7 @@ class Eager:
         self.tensors: dict[int, Any] = {}
         self.nodes: list[Node] = []  # kept, so that ids stay unique
         self.tapes: dict[str, Any] = {}
+        self.called: list[Any] = []  # what Python functions gave
 
     def __getitem__(self, x: Operand) -> Any:
         if isinstance(x, Literal):
@@ -139,7 +140,11 @@ class Eager:
         if op is control.custom_gradient:
             return _Given(self, **attrs)(*args)
         if op is host.host_call:  # eagerly the function simply runs, and the tapes see what it does
-            return [host._functions[attrs["function"]].call(*args)]
+            entry = host._functions[attrs["function"]]
+            self.called.append(entry.call(*args) if entry.tensors else tf.convert_to_tensor(entry.call(*(x.numpy() for x in args))))
+            return [EagerTensor(np.asarray(len(self.called) - 1, np.int64))]
+        if op is host.host_result:
+            return [self.called[int(args[0])]]
         return op(*args, **attrs)
 
     def _scan(self, node: Node, args: list[Any], body: Graph, carried: int, scanned: int, length: int, reverse: bool = False) -> Any:

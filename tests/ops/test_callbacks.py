@@ -22,7 +22,9 @@ ALLOWED = {
     "bitcast": "the memory of 16-bit floats, which native code has as float32",
     "assert_true": "the message shows tensors as Python prints them",
     "host_call": "the user's Python function",
-    "numpy_call": "the user's Python function",
+    "host_shape": "what the user's Python function gave",
+    "host_result": "what the user's Python function gave",
+    "host_gradient": "the tape of the user's Python function",
     "print": "writes to Python's streams",
 }
 # of complex numbers: products along an axis, recurrences, and largest elements by NumPy's order

@@ -109,7 +109,7 @@ def test_host_functions_in_a_step(capfd):
     with pytest.raises(tf.errors.InvalidArgumentError, match="x > 0"):
         step(tf.constant([-1.0, 2.0]))
     with pytest.raises(NotImplementedError, match="set_shape"):
-        tf.function(lambda x: tf.py_function(lambda q: q, [x], tf.float32) + 1)(tf.constant(1.0))
+        tf.function(lambda x: tf.py_function(lambda q: q, [x], tf.float32) + 1).get_concrete_function(tf.constant(1.0))
 
 
 def test_bad_indices_in_a_step_name_index_and_line():
