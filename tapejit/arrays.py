@@ -21,7 +21,7 @@ from tapejit.ops import joining, shapes, slicing
 from tapejit.ops.broadcasting import broadcast_like
 from tapejit.ops.creation import iota, shape_vector
 from tapejit.ops.cumulative import cumsum
-from tapejit.ops.gathering import gather
+from tapejit.ops.gathering import elements, gather
 from tapejit.ops.padding import mirror_pad
 from tapejit.ops.reductions import sum_
 from tapejit.ops.sorting import search_sorted
@@ -296,7 +296,7 @@ def repeat(input: Any, repeats: Any, axis: Any = None, name: str | None = None) 
         raise InvalidArgumentError(places.with_place(f"tf.repeat: repeats has {counts.dims[0]} elements, axis {at} has size {x.dims[at]}"))
     ends = cumsum(counts, axis=0)
     total = sum_(counts, axis=(0,)).as_dim("N")
-    return gather(x, search_sorted(ends, iota(size=total, dtype=ends.dtype), right=True), axis=at)
+    return elements(x, search_sorted(ends, iota(size=total, dtype=ends.dtype), right=True), axis=at)
 
 
 def reverse(tensor: Any, axis: Any, name: str | None = None) -> Any:

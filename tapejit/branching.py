@@ -19,7 +19,6 @@ from tapejit.carried import (
     cut,
     filled,
     fits,
-    leaves_of,
     shape_text,
     size_along,
     tensorlike,
@@ -31,6 +30,7 @@ from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Value
 from tapejit.ir.op import thread
+from tapejit.nest import leaves_of
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
 from tapejit.ops.keeping import keep, kept
@@ -204,7 +204,7 @@ def branch(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any], s
             given.append(fn())
     a, b = given
     try:
-        nest.assert_same_structure(a, b, check_types=False)
+        nest.assert_same_structure(a, b, check_types=False, expand_composites=True)
     except (ValueError, TypeError) as error:
         raise TypeError(
             places.with_place(

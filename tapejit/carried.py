@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import optree
 
 from tapejit.core import dtypes, places, sizes
 from tapejit.core.dtypes import DType
@@ -26,11 +25,6 @@ from tapejit.ops.slicing import axis_slice, scalar_of
 from tapejit.record.recorder import Recorder, recording
 from tapejit.tensor import convert_to_tensor
 from tapejit.tensor_array import TensorArray, enlarged
-
-
-def leaves_of(structure_: Any) -> tuple[list[Any], Any]:
-    """The leaves of nested lists, tuples and dicts, None among them, and what puts them together again."""
-    return optree.tree_flatten(structure_, none_is_leaf=True)
 
 
 def as_value(recorder: Recorder, x: Any, dtype: DType | None = None) -> Value:

@@ -13,14 +13,12 @@ import numpy as np
 import optree
 
 from tapejit.branching import SIDES, branch, condition, known
-from tapejit.carried import (
-    leaves_of,
-)
 from tapejit.core import dtypes, places
 from tapejit.core.errors import InvalidArgumentError
 from tapejit.debugging import Assert
 from tapejit.ir.op import thread
 from tapejit.looping import loop, packed, repacked, same_structure
+from tapejit.nest import leaves_of
 from tapejit.ops import elementwise as e
 from tapejit.tensor import EagerTensor, convert_to_tensor
 from tapejit.tensor_array import TensorArray

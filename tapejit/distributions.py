@@ -17,10 +17,10 @@ from tapejit.ops import elementwise as e
 from tapejit.ops import random as ops
 from tapejit.ops import sampling
 from tapejit.ops.cumulative import cumsum
+from tapejit.ops.gathering import elements
 from tapejit.ops.reductions import max_
 from tapejit.ops.sorting import argsort, search_sorted
 from tapejit.ops.special import erfinv
-from tapejit.selection import gather
 from tapejit.tensor import convert_to_tensor, dims_of
 from tapejit.variable import paused_tapes
 
@@ -93,7 +93,7 @@ def shuffled(state: Any, value: Any) -> Any:
     """The rows in the order of random keys; there is nothing to order in a scalar."""
     if not value.dims:
         return value
-    return gather(value, argsort(ops.random_bits(state, shape=(value.dims[0],), dtype=dtypes.uint64)))
+    return elements(value, argsort(ops.random_bits(state, shape=(value.dims[0],), dtype=dtypes.uint64)))
 
 
 def _scaled(x: Any, mean: Any, stddev: Any, dtype: DType) -> Any:

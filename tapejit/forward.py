@@ -12,7 +12,6 @@ from typing import Any
 
 from tapejit import nest
 from tapejit.core import places
-from tapejit.indexed_slices import dense
 from tapejit.ir.op import Listener, Op, thread
 from tapejit.ops.elementwise import zeros_like
 from tapejit.ops.operand import Tensor
@@ -63,7 +62,7 @@ def _tangents(op: Op, inputs: tuple[Any, ...], attrs: dict[str, Any], outputs: t
         pulled = [p() if callable(p) and t is not None else p for p, t in zip(parts, given, strict=True)]
     finally:
         thread.tapes = before
-    pairs = [(dense(p), t) for p, t in zip(pulled, given, strict=True) if p is not None and t is not None]
+    pairs = [(p, t) for p, t in zip(pulled, given, strict=True) if p is not None and t is not None]
     live = [u for u in seeds if u is not None]
     pushed = iter(sweep(transpose.records, [p for p, _ in pairs], [t for _, t in pairs], live, within=True))
     return tuple(None if u is None else next(pushed) for u in seeds)

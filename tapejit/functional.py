@@ -12,7 +12,7 @@ from typing import Any
 import optree
 
 from tapejit import nest
-from tapejit.carried import TensorVariable, as_value, leaves_of
+from tapejit.carried import TensorVariable, as_value
 from tapejit.core import places
 from tapejit.core.dtypes import DType, as_dtype
 from tapejit.core.errors import InvalidArgumentError
@@ -20,6 +20,7 @@ from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.op import thread
+from tapejit.nest import leaves_of
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
 from tapejit.ops.batching import Ragged

@@ -16,10 +16,10 @@ from typing import Any
 import optree
 
 from tapejit.arrays import identity
-from tapejit.carried import leaves_of
 from tapejit.core import places
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.op import Listener, Op, thread
+from tapejit.nest import leaves_of
 from tapejit.ops import control
 from tapejit.ops.broadcasting import broadcast_like
 from tapejit.ops.elementwise import zeros_like

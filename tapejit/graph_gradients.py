@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapejit import nest
+from tapejit import lookups, nest
 from tapejit.core import places, sizes
 from tapejit.ir.op import thread
 from tapejit.jacobians import one_hots
@@ -51,7 +51,9 @@ def gradients(
         if g is not None and (g.dtype is not y.dtype or len(g.dims) != len(y.dims)):
             raise ValueError(places.with_place(f"tf.gradients: a gradient {g.shape} {g.dtype.name} was given for {y.shape} {y.dtype.name}"))
     tape = looking_back(recorder, sources, [] if stop_gradients is None else _listed(stop_gradients, "stop_gradients"))
-    found = tape.gradient(recorder, targets, seeds, sources)
+    found = lookups.gradients(
+        lambda inner: tape.gradient(recorder, targets, seeds, inner), sources, tape.lookups(recorder, targets, sources)
+    )
     return [zeros_like(convert_to_tensor(x)) if g is None and zero else g for g, x in zip(found, sources, strict=True)]
 
 
@@ -70,13 +72,14 @@ def hessians(ys: Any, xs: Any, gate_gradients: bool = False, aggregation_method:
     """
     out = []
     sources = _listed(xs, "xs") if thread.recorder is not None else []
-    for x, g in zip(sources, gradients(ys, xs), strict=True):
-        if g is None:
+    for x, slope in zip(sources, gradients(ys, xs), strict=True):
+        if slope is None:
             raise ValueError(places.with_place("tf.hessians: ys do not depend on one of xs"))
+        g = convert_to_tensor(slope)
         shape = tuple(x.dims)
 
         def row(seed: Any, x: Any = x, g: Any = g) -> list[Any]:
-            return gradients(g, x, seed, unconnected_gradients="zero")
+            return [convert_to_tensor(h) for h in gradients(g, x, seed, unconnected_gradients="zero")]
 
         (rows,) = over_slices(row, [one_hots(g, shape)], sizes.product(shape), "element")
         out.append(reshape(rows, shape=(*shape, *shape)))

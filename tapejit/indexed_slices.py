@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import optree
 
 from tapejit.core import dtypes, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
+from tapejit.nest import COMPOSITES
 from tapejit.ops.creation import shape_vector
+from tapejit.ops.elementwise import cast
 from tapejit.ops.gathering import segment
 from tapejit.ops.joining import concat
 from tapejit.tensor import convert_to_tensor, dims_of
@@ -20,14 +25,21 @@ class IndexedSlices:
     """The tensor of shape `dense_shape` whose row `indices[i]` is the sum of all `values[i]` with that index, and 0 elsewhere.
 
     Equal indices are kept apart until the tensor is made dense, which `tf.convert_to_tensor` and every op does. Sums with another
-    one stay sparse, sums with a tensor are dense; a scalar factor goes to the values.
+    one stay sparse, sums with a tensor are dense; a scalar factor goes to the values. Traced functions take and return it, and loops and
+    branches carry it on, as the tensors it consists of.
     """
 
-    __slots__ = ("_dense", "_indices", "_values")
+    __slots__ = ("_indices", "_shape", "_values")
 
     def __init__(self, values: Any, indices: Any, dense_shape: Any = None) -> None:
         self._values, self._indices = convert_to_tensor(values), convert_to_tensor(indices)
-        self._dense: tuple[Dim, ...] | None = None if dense_shape is None else dims_of(dense_shape)
+        self._shape = None if dense_shape is None else dims_of(dense_shape)
+
+    @property
+    def _dense(self) -> tuple[Dim, ...] | None:
+        if not isinstance(self._shape, tuple | None):  # put together again from its parts
+            self._shape = dims_of(self._shape)
+        return self._shape
 
     @property
     def values(self) -> Any:
@@ -78,14 +90,7 @@ class IndexedSlices:
             if self._dense is not None and other._dense is not None:
                 for a, b in zip(self._dense, other._dense, strict=True):
                     sizes.unify(a, b)
-            indices = (
-                other._indices
-                if other._indices.dtype is self._indices.dtype
-                else convert_to_tensor(other._indices.numpy(), self._indices.dtype)
-            )
-            return IndexedSlices(
-                concat(self._values, other._values, axis=0), concat(self._indices, indices, axis=0), self._dense or other._dense
-            )
+            return joined([self, other])
         return self.to_tensor() + other
 
     def __radd__(self, other: Any) -> Any:
@@ -117,6 +122,29 @@ class IndexedSlices:
         return f"IndexedSlices(indices={self._indices!r}, values={self._values!r}, dense_shape={None if self._dense is None else list(self._dense)})"
 
 
-def dense(x: Any) -> Any:
-    """`x`, as a tensor where it is `IndexedSlices`."""
-    return x.to_tensor() if isinstance(x, IndexedSlices) else x
+def joined(parts: Sequence[IndexedSlices]) -> IndexedSlices:
+    """The sum of one or more: all their rows. Indices of several dtypes become int64."""
+    first, *more = parts
+    if not more:
+        return first
+    indices = [x._indices for x in parts]
+    if len({i.dtype for i in indices}) > 1:
+        indices = [cast(i, dtype=dtypes.int64) for i in indices]
+    shape = next((x._dense for x in parts if x._dense is not None), None)
+    return IndexedSlices(concat(*(x._values for x in parts), axis=0), concat(*indices, axis=0), shape)
+
+
+def _parts(x: IndexedSlices) -> tuple[tuple[Any, ...], tuple[Dim, ...] | None]:
+    """The tensors that it consists of, and its shape, which is among them if sizes in it are not known yet."""
+    known = x._dense is None or all(isinstance(d, int) for d in x._dense)
+    return ((x._values, x._indices), x._dense) if known else ((x._values, x._indices, x.dense_shape), None)
+
+
+def _whole(shape: tuple[Dim, ...] | None, parts: tuple[Any, ...]) -> IndexedSlices:
+    """What has these parts, which may be specs or anything else that stands for tensors."""
+    out = object.__new__(IndexedSlices)
+    out._values, out._indices, out._shape = (*parts, shape)[:3]
+    return out
+
+
+optree.register_pytree_node(IndexedSlices, _parts, _whole, namespace=COMPOSITES)  # type: ignore[arg-type]

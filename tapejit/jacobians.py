@@ -11,7 +11,6 @@ from tapejit.core import dtypes, sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
-from tapejit.indexed_slices import dense
 from tapejit.ir.builder import number
 from tapejit.ir.op import thread
 from tapejit.ops import control
@@ -39,7 +38,7 @@ def rows_of(tape: Any, head: Any, sources: list[Any], dims: tuple[Dim, ...], at_
     def row(seed: Any) -> list[Any]:
         found = (tape.swept if eager else tape.find)([head], [seed], sources)
         connected[:] = [g is not None for g in found]
-        return [dense(g) for g in found if g is not None]
+        return [g for g in found if g is not None]
 
     if at_once and count != 0 and (eager or not isinstance(head, Variable)):
         try:
@@ -53,7 +52,7 @@ def rows_of(tape: Any, head: Any, sources: list[Any], dims: tuple[Dim, ...], at_
             hits = tape.find([head], [None], sources)
             return [None if hit is None else full(shape=(0, *s.dims), value=0, dtype=s.dtype) for hit, s in zip(hits, sources, strict=True)]
         columns = [[row[k] for row in rows] for k in range(len(sources))]
-        filled = [[zeros_like(_value(s)) if p is None else dense(p) for p in parts] for parts, s in zip(columns, sources, strict=True)]
+        filled = [[zeros_like(_value(s)) if p is None else p for p in parts] for parts, s in zip(columns, sources, strict=True)]
         return [None if all(p is None for p in parts) else stack(*f, axis=0) for parts, f in zip(columns, filled, strict=True)]
     recorder = thread.recorder
     start = GraphTensor(recorder.builder.literal(number(0, dtypes.int64)), recorder)

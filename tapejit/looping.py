@@ -20,7 +20,6 @@ from tapejit.carried import (
     OpenVariable,
     TensorVariable,
     as_value,
-    leaves_of,
     tensorlike,
 )
 from tapejit.core import dtypes, places
@@ -29,6 +28,7 @@ from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph, Value
 from tapejit.ir.op import thread
+from tapejit.nest import leaves_of
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
 from tapejit.passes.copies import Copier
@@ -57,7 +57,7 @@ def repacked(out: Any, like: Any) -> list[Any]:
 def same_structure(before: Any, after: Any) -> None:
     """TypeError or ValueError if what a body returned is not nested as what it was given."""
     try:
-        nest.assert_same_structure(before, after, check_types=False)
+        nest.assert_same_structure(before, after, check_types=False, expand_composites=True)
     except (ValueError, TypeError) as error:
         raise type(error)(places.with_place(f"The loop body changed the structure of the loop variables: {error}")) from None
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import optree
+
 __all__ = ["assert_same_structure", "flatten", "is_nested", "map_structure", "pack_sequence_as"]
+
+
+COMPOSITES = "tapejit"  # the namespace of optree in which values that are made of tensors, such as IndexedSlices, are nodes
+
+
+def leaves_of(structure: Any) -> tuple[list[Any], Any]:
+    """The tensors and whatever else a structure is made of, None among them, and what puts them together again; composites are gone into."""
+    return optree.tree_flatten(structure, none_is_leaf=True, namespace=COMPOSITES)
+
+
+def _taken_apart(structure: Any, expand_composites: bool) -> tuple[list[Any], Any]:
+    return leaves_of(structure) if expand_composites else optree.tree_flatten(structure, none_is_leaf=True)
 
 
 def is_nested(structure: Any) -> bool:
@@ -14,27 +28,20 @@ def is_nested(structure: Any) -> bool:
 
 
 def flatten(structure: Any, expand_composites: bool = False) -> list[Any]:
-    """The leaves in order. With `expand_composites`, IndexedSlices count as their values and indices."""
-    import optree
-
-    leaves = optree.tree_leaves(structure, none_is_leaf=True)
-    if expand_composites:
-        leaves = [part for leaf in leaves for part in ((leaf.values, leaf.indices) if hasattr(leaf, "to_tensor") else (leaf,))]
-    return leaves
+    """The leaves in order. With `expand_composites`, IndexedSlices count as their values and indices (and shape, if that is not known)."""
+    return _taken_apart(structure, expand_composites)[0]
 
 
 def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any], expand_composites: bool = False) -> Any:
     """The leaves of `flat_sequence` in the structure of `structure`. ValueError if their number differs."""
-    import optree
-
     leaves = list(flat_sequence)
-    if not is_nested(structure):
+    tree = _taken_apart(structure, expand_composites)[1]
+    if tree.is_leaf():
         if len(leaves) != 1:
             raise ValueError(
                 f"The target structure is of type {type(structure).__name__}, but the input has {len(leaves)} elements, not one."
             )
         return leaves[0]
-    tree = optree.tree_structure(structure, none_is_leaf=True)
     if tree.num_leaves != len(leaves):
         raise ValueError(
             f"Could not pack sequence. Structure had {tree.num_leaves} atoms, but flat_sequence had {len(leaves)} items. Structure: {structure}"
@@ -56,8 +63,9 @@ def map_structure(
     if kwargs:
         raise ValueError(f"Only valid keyword arguments are `check_types` and `expand_composites`, not: {', '.join(kwargs)}")
     for other in structure[1:]:
-        assert_same_structure(structure[0], other, check_types=check_types)
-    return pack_sequence_as(structure[0], [func(*leaves) for leaves in zip(*(flatten(s) for s in structure), strict=True)])
+        assert_same_structure(structure[0], other, check_types, expand_composites)
+    leaves = zip(*(flatten(s, expand_composites) for s in structure), strict=True)
+    return pack_sequence_as(structure[0], [func(*each) for each in leaves], expand_composites)
 
 
 def assert_same_structure(nest1: Any, nest2: Any, check_types: bool = True, expand_composites: bool = False) -> None:
@@ -65,6 +73,8 @@ def assert_same_structure(nest1: Any, nest2: Any, check_types: bool = True, expa
     if is_nested(nest1) != is_nested(nest2):
         raise ValueError(f"The two structures don't have the same nested structure: {nest1!r} and {nest2!r}")
     if not is_nested(nest1):
+        if expand_composites and leaves_of(nest1)[1] != leaves_of(nest2)[1]:
+            raise TypeError(f"The two structures don't have the same composites: {nest1!r} and {nest2!r}")
         return
     if check_types and type(nest1) is not type(nest2) and not (isinstance(nest1, Mapping) and isinstance(nest2, Mapping)):
         raise TypeError(
@@ -81,4 +91,4 @@ def assert_same_structure(nest1: Any, nest2: Any, check_types: bool = True, expa
     else:
         pairs = list(zip(nest1, nest2, strict=True))
     for a, b in pairs:
-        assert_same_structure(a, b, check_types)
+        assert_same_structure(a, b, check_types, expand_composites)

@@ -16,7 +16,7 @@ from tapejit.ops import elementwise as e
 from tapejit.ops import sorting
 from tapejit.ops.broadcasting import broadcast_like
 from tapejit.ops.creation import iota
-from tapejit.ops.gathering import gather, in_range, linear_index, segment
+from tapejit.ops.gathering import elements, gather, in_range, linear_index, segment
 from tapejit.ops.joining import stack
 from tapejit.ops.reductions import max_, sum_
 from tapejit.ops.shapes import reshape, transpose
@@ -59,7 +59,7 @@ def _back(x: Any, perm: tuple[int, ...]) -> Any:
 
 def _picked(x: Any, order: Any) -> Any:
     """The elements of each row of `x` at `order`."""
-    return gather(x, order, axis=len(x.dims) - 1, batch_dims=len(x.dims) - 1)
+    return elements(x, order, axis=len(x.dims) - 1, batch_dims=len(x.dims) - 1)
 
 
 def sort(values: Any, axis: Any = -1, direction: str = "ASCENDING", name: str | None = None) -> Any:

@@ -151,7 +151,8 @@ def gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: str | None =
         count = sizes.product(batch)
         start = reshape(iota(size=count, dtype=dtypes.int64), shape=(*batch, *(1,) * (len(ids.dims) - 1 - b)))
         flat = flat + start * slicing.scalar_of(sizes.product(outer), dtypes.int64)
-    rows = reshape(x, shape=(sizes.product(batch) * sizes.product(outer), *tail))
+    single = depth == 1 and not b and len(ids.dims) == 2  # then the gradient is `IndexedSlices`, as of `gather`
+    rows = x if single else reshape(x, shape=(sizes.product(batch) * sizes.product(outer), *tail))
     return gathering.gather(rows, flat)
 
 
@@ -293,7 +294,7 @@ def _distinct(x: Any, out_idx: Any) -> tuple[Any, Any, Dim]:
     found = selecting.where(mask)
     count = found.dims[0]
     starts = reshape(found, shape=(count,))
-    return gathering.gather(values, starts), search_sorted(starts, first, dtype=as_dtype(out_idx)), count
+    return gathering.elements(values, starts), search_sorted(starts, first, dtype=as_dtype(out_idx)), count
 
 
 def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> Unique:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, cast
 import optree
 
 from tapejit.core import places
+from tapejit.nest import leaves_of
 from tapejit.ops.operand import Tensor
 from tapejit.spec import TensorSpec
 from tapejit.tensor import convert_to_tensor
@@ -135,7 +136,7 @@ class Signature:
         if self.specs is not None:
             return self._cast(names, values, lambda why: self._refuse(why, args, kwargs))
         leaves: list[Any]
-        leaves, structure = optree.tree_flatten(cast(Any, values), none_is_leaf=True)
+        leaves, structure = leaves_of(values)
         for k, x in enumerate(leaves):
             if not isinstance(x, Tensor) and is_array(x):
                 leaves[k] = convert_to_tensor(x)

@@ -19,13 +19,13 @@ from tapejit.explain import numerics
 from tapejit.explain.diary import ASSIGNMENT, NUMPY_VALUE, Diary, Kept
 from tapejit.explain.gradients import RELEASED, Explanation, Source, explain, resolved
 from tapejit.function import Function
-from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir.op import Listener, Op, thread
 from tapejit.jacobians import rows_of
+from tapejit.lookups import Lookup, gradients
 from tapejit.ops.elementwise import full, ones_like, zeros_like
 from tapejit.ops.shapes import reshape, transpose
 from tapejit.record.source import assigned_at, name_at
-from tapejit.record.sweep import Record, sweep
+from tapejit.record.sweep import Record, lookups, sweep
 from tapejit.recorded import DECISION, function_of, names_of, names_on
 from tapejit.targets import UnconnectedGradients, flatten, leaves_checked, seeds_for, single, unflatten, zeros_asked
 from tapejit.tensor import EagerTensor, Tensor
@@ -229,8 +229,9 @@ class GradientTape(Listener):
     ) -> Any:
         """Gradients of the sum of all elements of all targets, one per source, in the structure of `sources`.
 
-        A source's gradient has its shape and dtype (for a variable read by `tf.gather` it may be `IndexedSlices`). None, or zeros if so asked,
-        where nothing connects a source to a target. `output_gradients` weight the targets and must match them in number and shape.
+        A source's gradient has its shape and dtype; it is `IndexedSlices` where it comes through `tf.gather` along the first axis alone. None,
+        or zeros if so asked, where nothing connects a source to a target. `output_gradients` weight the targets and must match them in number
+        and shape.
         RuntimeError for a second call on a tape that is not persistent, TypeError for a target that is no tensor,
         LookupError for an op without a gradient on the way.
         """
@@ -238,7 +239,8 @@ class GradientTape(Listener):
         self._use()
         targets, listed = leaves_checked(target, "target"), leaves_checked(sources, "sources")
         self._leave("gradient")
-        found = self.find(targets, seeds_for(targets, output_gradients), listed)
+        seeds = seeds_for(targets, output_gradients)
+        found = gradients(lambda xs: self.find(targets, seeds, xs), listed, self._lookups(targets, listed))
         self._keep(targets, listed, found)
         if zero:
             found = [zeros_like(_value(s)) if g is None else g for g, s in zip(found, listed, strict=True)]
@@ -439,44 +441,42 @@ class GradientTape(Listener):
             self._diary = Diary()
 
     def find(self, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
-        """Gradients with respect to a list of sources; None where unconnected."""
+        """Gradients with respect to a list of sources, tensors all of them; None where unconnected."""
+        recorder = thread.recorder
+        return self.swept(targets, seeds, sources) if recorder is None else self._here().gradient(recorder, targets, seeds, sources)
+
+    def _here(self) -> TracedTape:
+        """What the tape keeps of the function being traced. RuntimeError if it was not entered there."""
+        if self._traced is None:
+            raise RuntimeError(places.with_place("this tape recorded nothing of the function being traced: enter it inside the function"))
+        return self._traced
+
+    def _lookups(self, targets: list[Any], sources: list[Any]) -> list[list[Lookup]]:
+        """For each source what was looked up in it, if its gradient comes through nothing else."""
         recorder = thread.recorder
         if recorder is not None:
-            if self._traced is None:
-                raise RuntimeError(
-                    places.with_place("this tape recorded nothing of the function being traced: enter it inside the function")
-                )
-            return self._traced.gradient(recorder, targets, seeds, sources)
-        return self.swept(targets, seeds, sources)
+            return self._here().lookups(recorder, targets, sources)
+        known = [[] if isinstance(s, Variable) and any(s is t for t in targets) else self._standing_for(s, targets) for s in sources]
+        return [[Lookup(r.outputs[0], *r.inputs) for r in made] for made in lookups(self._records, [_value(t) for t in targets], known)]
+
+    def _standing_for(self, source: Any, targets: list[Any]) -> list[Any]:
+        """The tensors on this tape that stand for a source: for a variable every value it had when it was read."""
+        if isinstance(source, Variable):
+            return self._reads[id(source)][1] if id(source) in self._reads else []
+        # what the tape never saw can still be a target itself
+        return [source] if id(source) in self._active or any(t is source for t in targets) else []
 
     def swept(self, targets: list[Any], seeds: list[Any], sources: list[Any]) -> list[Any]:
         """The sweep over what this tape recorded eagerly, carried out by whoever carries out ops now."""
-        # a variable as a target or source stands for every value it had when it was read on this tape
-        expanded: list[Any] = []
-        spans: list[tuple[int, int]] = []
-        for s in sources:
-            if isinstance(s, Variable):
-                values = self._reads[id(s)][1] if id(s) in self._reads else []
-            else:
-                # what the tape never saw can still be a target itself
-                values = [s] if id(s) in self._active or any(t is s for t in targets) else []
-            spans.append((len(expanded), len(values)))
-            expanded.extend(values)
-        heads = [(t._value if isinstance(t, Variable) else t) for t in targets]
+        standing = [self._standing_for(s, targets) for s in sources]
+        heads = [_value(t) for t in targets]
         given = [ones_like(t) if g is None else g for t, g in zip(heads, seeds, strict=True)]
-        read = frozenset(  # what variables were read as: their gradients may stay sparse
-            id(v)
-            for s, (start, count) in zip(sources, spans, strict=True)
-            if isinstance(s, Variable)
-            for v in expanded[start : start + count]
-        )
         during = (lambda record, operand: numerics.gradient_of(record.where)) if numerics.enabled() else None
-        grads = sweep(self._records, heads, given, expanded, during, sparse=(read, IndexedSlices))
+        grads = iter(sweep(self._records, heads, given, [x for own in standing for x in own], during))
         out = []
-        for s, (start, count) in zip(sources, spans, strict=True):
-            parts = [g for g in grads[start : start + count] if g is not None]
+        for s, own in zip(sources, standing, strict=True):
+            parts = [g for g in [next(grads) for _ in own] if g is not None]
             if isinstance(s, Variable) and s.dtype.differentiable:
-                own = expanded[start : start + count]
                 parts += [g for t, g in zip(targets, given, strict=True) if t is s and not any(t._value is e for e in own)]
             total = None
             for g in parts:

@@ -20,7 +20,7 @@ from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.ir.op import thread
 from tapejit.ops import elementwise as e
-from tapejit.ops.gathering import gather, in_range, scatter
+from tapejit.ops.gathering import elements, in_range, scatter
 from tapejit.ops.joining import concat, split, stack
 from tapejit.ops.shapes import reshape
 from tapejit.ops.slicing import axis_slice, scalar_of
@@ -212,7 +212,7 @@ class TensorArray:
         at = _index(index)
         if self._items is None or not isinstance(at, int):
             dense = self.whole()
-            return gather(dense, in_range(convert_to_tensor(at), limit=dense.dims[0]))
+            return elements(dense, in_range(convert_to_tensor(at), limit=dense.dims[0]))
         if at < 0:
             raise OutOfRangeError(places.with_place(f"Reading from negative indices (index {at}) is not allowed."))
         if at >= len(self._items):
@@ -252,7 +252,7 @@ class TensorArray:
         """The elements at `indices` along a new first axis."""
         dense = self.whole()
         ids = convert_to_tensor(indices) if hasattr(indices, "dims") else convert_to_tensor(indices, dtypes.int32)
-        return gather(dense, in_range(ids, limit=dense.dims[0]))
+        return elements(dense, in_range(ids, limit=dense.dims[0]))
 
     def unstack(self, value: Any, name: str | None = None) -> TensorArray:
         """With the slices of `value` along its first axis as elements. ValueError if there are more than it has room for."""

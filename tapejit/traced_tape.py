@@ -18,9 +18,11 @@ from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.names import Names
 from tapejit.ir.op import Op, thread
+from tapejit.lookups import Lookup
 from tapejit.passes.differentiate import Differentiator
 from tapejit.record.recorder import Recorder, SymbolicTensor
 from tapejit.record.source import name_at
+from tapejit.record.sweep import Record
 from tapejit.variable import Variable
 
 
@@ -64,7 +66,7 @@ class TracedTape:
             else:
                 heads.append(recorder.builder.literal(recorder.operand(t)))
             given.append(g)
-        keys = [_cell(recorder, s) if isinstance(s, Variable) else recorder.builder.literal(recorder.operand(s)) for s in sources]
+        keys = [_key(recorder, s) for s in sources]
         hits = _shadow(recorder).connected(self.name, heads, keys)
         wanted = [k for k, hit in zip(keys, hits, strict=True) if hit]
         if not wanted:
@@ -94,6 +96,21 @@ class TracedTape:
         outs = recorder.builder.emit(structure.gradient, tuple(operands), attrs, place=place, tapes=recorder.tapes, name=names)
         grads = iter(outs)
         return [GraphTensor(next(grads), recorder) if hit else None for hit in hits]
+
+    def lookups(self, recorder: Recorder, targets: list[Any], sources: list[Any]) -> list[list[Lookup]]:
+        """For each source what lines of the graph look up in it, if its gradient comes through nothing else."""
+        heads = [recorder.builder.literal(recorder.operand(t)) for t in targets if not isinstance(t, Variable)]
+        found = _shadow(recorder).lookups(self.name, heads, [_key(recorder, s) for s in sources])
+        if not any(found):
+            return [[] for _ in sources]
+        lines = {id(node.outs[0]): node for at in recorder.around() for node in at.graph.body if node.outs}
+
+        def of(record: Record) -> Lookup | None:
+            node = lines.get(id(record.outputs[0].value))  # none for a line of a gradient, which the graph does not name yet
+            return None if node is None else Lookup(*(GraphTensor(recorder.builder.literal(x), recorder) for x in (node.out, *node.args)))
+
+        made = [[] if any(s is t for t in targets) else [of(r) for r in records] for s, records in zip(sources, found, strict=True)]
+        return [[x for x in each if x is not None] if None not in each else [] for each in made]
 
     def explain(self, recorder: Recorder, targets: list[Any], source: Any, target_name: str, name: str) -> Explanation:
         """See `GradientTape.explain`."""
@@ -216,6 +233,11 @@ def _shadow_of(recorder: Recorder) -> _Shadow:
 
 def _shadow(recorder: Recorder) -> Differentiator:
     return _shadow_of(recorder).at
+
+
+def _key(recorder: Recorder, source: Any) -> Value | str:
+    """What a source is to the graph: a value, or the name of a cell."""
+    return _cell(recorder, source) if isinstance(source, Variable) else recorder.builder.literal(recorder.operand(source))
 
 
 def _cell(recorder: Recorder, variable: Variable) -> str:

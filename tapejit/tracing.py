@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import optree
 
 from tapejit.core import places, sizes
 from tapejit.core.sizes import Dim
@@ -25,6 +24,7 @@ from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.interpreter import run
 from tapejit.ir.names import identifier
+from tapejit.nest import leaves_of, map_structure
 from tapejit.ops.operand import Operand, Tensor
 from tapejit.record.recorder import Recorder, SymbolicTensor, recording
 from tapejit.record.source import name_at
@@ -170,7 +170,7 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
         except Exception as error:
             raise told(error)  # noqa: B904 (the same one)
         _check_unchanged(function, signature, arguments.structure, symbolic, (args, kwargs))
-        leaves, tree = optree.tree_flatten(out, none_is_leaf=True)
+        leaves, tree = leaves_of(out)
         outputs = [_result(recorder, x, name) for x in leaves]
     cells = {cell: v for cell, v in recorder.cells.items() if cell not in variables}
     seconds = time.perf_counter() - started
@@ -182,7 +182,7 @@ def _check_unchanged(function: Callable[..., Any], signature: Signature, structu
     """ValueError if the function has put something else into a list or dict that it was passed."""
 
     def parts(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        return [optree.tree_flatten(x, none_is_leaf=True) for x in (*args, *kwargs.values())]
+        return [leaves_of(x) for x in (*args, *kwargs.values())]
 
     changed = [
         name
@@ -212,13 +212,11 @@ def _result(recorder: Recorder, x: Any, name: str) -> int | None:
 
 def returned(out: Any, name: str) -> Any:
     """What a traced function gives where an eager run of its Python function gave `out`: tensors. TypeError for what is none."""
-    return optree.tree_map(lambda x: None if x is None else convert_to_tensor(_given_back(x, name)), out, none_is_leaf=True)
+    return map_structure(lambda x: None if x is None else convert_to_tensor(_given_back(x, name)), out, expand_composites=True)
 
 
 def _given_back(x: Any, name: str) -> Any:
-    """A leaf of what a function returns, dense. TypeError for what is no tensor."""
-    if hasattr(x, "to_tensor"):
-        x = x.to_tensor()
+    """A leaf of what a function returns. TypeError for what is no tensor."""
     if not isinstance(x, Tensor | int | float | bool | complex | np.ndarray | np.generic) and not hasattr(x, "read_tensor"):
         raise TypeError(
             places.with_place(

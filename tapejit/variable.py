@@ -264,14 +264,16 @@ class Variable(Operand):
             )
 
     def assign_add(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
-        """`assign(self + delta)`."""
+        """`assign(self + delta)`; of `IndexedSlices` only the rows that they name are touched."""
         return self._update("+", delta)
 
     def assign_sub(self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True) -> Variable:
-        """`assign(self - delta)`."""
+        """`assign(self - delta)`; of `IndexedSlices` only the rows that they name are touched."""
         return self._update("-", delta)
 
     def _update(self, sign: str, delta: Any) -> Variable:
+        if getattr(delta, "indices", None) is not None and delta.shape == self.shape:
+            return self.scatter_add(delta) if sign == "+" else self.scatter_sub(delta)
         if thread.recorder is None:
             with paused_tapes():  # an assignment is not differentiable, so nothing of it belongs on a tape
                 value = self._converted(delta)

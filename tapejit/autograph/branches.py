@@ -16,12 +16,13 @@ import optree
 
 from tapejit import branching
 from tapejit.autograph.values import UNDEFINED, State, symbolic
-from tapejit.carried import leaves_of, tensorlike
+from tapejit.carried import tensorlike
 from tapejit.core import dtypes, places
 from tapejit.debugging import Assert
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir import structure
 from tapejit.ir.op import thread
+from tapejit.nest import leaves_of
 from tapejit.ops import elementwise as e
 from tapejit.ops.families import Elementwise
 from tapejit.record.recorder import Recorder, recording

@@ -20,11 +20,12 @@ from tapejit import branching, control, looping
 from tapejit.autograph.branches import both, clear
 from tapejit.autograph.sources import Rows, Source, rows_of
 from tapejit.autograph.values import UNDEFINED, State, symbolic
-from tapejit.carried import as_value, leaves_of, tensorlike
+from tapejit.carried import as_value, tensorlike
 from tapejit.core import dtypes, places, sizes
 from tapejit.debugging import Assert
 from tapejit.ir import structure
 from tapejit.ir.op import thread
+from tapejit.nest import leaves_of
 from tapejit.ops import elementwise as e
 from tapejit.ops.gathering import gather
 from tapejit.ops.slicing import axis_slice, scalar_of

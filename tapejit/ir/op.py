@@ -86,6 +86,11 @@ class Op:
         """What went wrong where a kernel of this op ended in `nest.Fail` with these operands; `told` are attributes it asked for."""
         return f"{self.name} failed" + (f" on {', '.join(f'{v:g}' for v in operands)}" if operands else "")
 
+    @property
+    def can_fail(self) -> bool:
+        """Whether a kernel of this op may end in `nest.Fail`: then it says what went wrong."""
+        return type(self).failure is not Op.failure
+
     def native(self, *types: Type, **attrs: Any) -> bool:
         """Whether `at` or `kernel` serves operands of these types; complex numbers only where `pairs` is set."""
         return True

@@ -99,7 +99,7 @@ def _paths_of_loop(body: Graph, carried: int, results: Sequence[int]) -> list[in
 
 def _harmless(*graphs: Graph) -> bool:
     """Whether running these graphs where they would not have run changes nothing: they have no effect, cannot fail, and come to an end."""
-    return not any(n.op.effect or type(n.op).failure is not Op.failure or n.op is while_loop for g in graphs for n in g.walk())
+    return not any(n.op.effect or n.op.can_fail or n.op is while_loop for g in graphs for n in g.walk())
 
 
 def _per_slice(flag: Any, x: Any) -> Any:

@@ -23,7 +23,7 @@ from tapejit.loops.nest import Stmt
 from tapejit.ops.batching import from_front, leading, repeated, to_front
 from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, equal, full, logical_and, not_equal, ones_like, select, zeros_like
-from tapejit.ops.shapes import reshape, transpose
+from tapejit.ops.shapes import identity, reshape, transpose
 from tapejit.ops.slicing import number, scalar_of
 from tapejit.ops.tangents import multilinear
 
@@ -209,12 +209,9 @@ class Gather(Op):
 
         return rule, None
 
-    def sparse_vjp(self, g: Any, x: Any, indices: Any, *, axis: int = 0, batch_dims: int = 0) -> tuple[Any, Any] | None:
-        """The gradient of `x` as (rows, ids) with the rows of equal id not summed; None where it has no such form."""
-        if axis or batch_dims:
-            return None
-        count = sizes.product(indices.dims)
-        return reshape(g, shape=(count, *x.dims[1:])), reshape(indices, shape=(count,))
+    def picks_rows(self, *, axis: int = 0, batch_dims: int = 0) -> bool:
+        """Whether the result is whole rows of `x`, so that the gradient of `x` is the rows of the result's at the indices."""
+        return axis == batch_dims == 0
 
     def at(self, index: tuple[Expr, ...], x: Any, indices: Any, *, axis: int = 0, batch_dims: int = 0) -> Expr:
         inner = len(indices.dims) - batch_dims
@@ -241,6 +238,12 @@ class Gather(Op):
             yield (draw(shape, kinds="biufc"), np.asarray(indices, np.int32)), {"axis": axis, "batch_dims": batch_dims}
 
 
+def elements(x: Any, indices: Any, *, axis: int = 0, batch_dims: int = 0) -> Any:
+    """What `gather` gives; rows are those of an operand of their own, so that the gradient of `x` is a tensor of its shape also then."""
+    apart = gather.picks_rows(axis=axis, batch_dims=batch_dims)
+    return gather(identity(x) if apart else x, indices, axis=axis, batch_dims=batch_dims)
+
+
 _UFUNC = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
@@ -258,8 +261,8 @@ def lowest(combine: str, dtype: DType) -> Any:
 
 
 def _combined(target: np.ndarray, ids: np.ndarray, rows: np.ndarray, combine: str) -> None:
-    """`target[ids] = combine(target[ids], rows)` in order, ids below 0 left out."""
-    keep = ids >= 0
+    """`target[ids] = combine(target[ids], rows)` in order, ids that name no row left out."""
+    keep = (ids >= 0) & (ids < target.shape[0])
     if not keep.all():
         ids, rows = ids[keep], rows[keep]
     if combine == "set":
@@ -369,7 +372,9 @@ class Segment(Op):
             return (target.store(index, number(first, target.dtype)),)
 
         start = loops("z", outs[0].dims, begin, "parallel", "vector")
-        steps = _accumulate(target, rows, ids, rank, size, combine)
+        steps = _accumulate(
+            target, rows, ids, rank, combine, lambda row: (nest.If(row >= expr.of_dim(size), (fail(row, expr.of_dim(size)),)),)
+        )
         return (*start, *steps, *_narrowed(outs[0], work))
 
     def batch(self, slices: Dim, operands: Any, mapped: Any, **attrs: Any) -> Any:
@@ -398,8 +403,10 @@ class Segment(Op):
                     yield (draw(shape, 0.5, 3, kinds=kinds), np.asarray(ids, dtype)), {"size": size, "combine": combine}
 
 
-def _accumulate(target: Any, rows: Any, ids: Any, rank: int, size: Dim, combine: str) -> tuple[Stmt, ...]:
-    """Statements that combine every row into the row of `target` that its id names."""
+def _accumulate(
+    target: Any, rows: Any, ids: Any, rank: int, combine: str, checked: Callable[[Expr], tuple[Stmt, ...]] = lambda row: ()
+) -> tuple[Stmt, ...]:
+    """Statements that combine every row into the row of `target` that its id names, if there is one; `checked` makes those that come before."""
 
     def one(at: tuple[Expr, ...]) -> tuple[Stmt, ...]:
         row = expr.Var(int64, "row")
@@ -411,8 +418,8 @@ def _accumulate(target: Any, rows: Any, ids: Any, rank: int, size: Dim, combine:
 
         return (
             nest.Let("row", expr.cast(ids[at], int64)),
-            nest.If(row >= expr.of_dim(size), (fail(row, expr.of_dim(size)),)),
-            nest.If(row >= 0, loops("t", rows.dims[rank:], element, "serial", "vector")),
+            *checked(row),
+            nest.If((row >= 0) & (row < expr.of_dim(target.dims[0])), loops("t", rows.dims[rank:], element, "serial", "vector")),
         )
 
     return loops("i", ids.dims, one)
@@ -439,7 +446,10 @@ def _narrowed(out: Any, work: Any) -> tuple[Stmt, ...]:
 
 
 class Scatter(Op):
-    """`x` with `z[ids[i]] = combine(z[ids[i]], rows[i])`, one i after the other; combine "set" lets the last one win, ids below 0 are left out."""
+    """`x` with `z[ids[i]] = combine(z[ids[i]], rows[i])`, one i after the other; combine "set" lets the last one win, ids below 0 are left out.
+
+    No id is `x.shape[0]` or more: who calls has checked that. So it cannot fail half way, and a variable may be changed in place.
+    """
 
     name = "scatter"
     pairs = True  # of products; the others are made of the parts
@@ -466,7 +476,7 @@ class Scatter(Op):
     def eager(self, x: Any, ids: Any, rows: Any, *, combine: str = "set") -> Any:
         if rows.shape != (*ids.shape, *x.shape[1:]):
             raise ValueError(f"updates of shape {[*ids.shape, *x.shape[1:]]} expected, got {list(rows.shape)}")
-        flat = _checked_ids(ids, x.shape[0])
+        flat = ids.reshape(-1).astype(np.int64, copy=False)
         dtype = dtypes.as_dtype(x.dtype).wide.np
         out = np.array(x, dtype)
         _combined(out, flat, rows.reshape((flat.size, *x.shape[1:])), combine)
@@ -505,10 +515,6 @@ class Scatter(Op):
     def work(self, x: Type, ids: Type, rows: Type, *, combine: str = "set") -> tuple[Type, ...]:
         return (Type(dtypes.float32, x.shape),) if x.dtype.wide is not x.dtype else ()
 
-    def failure(self, value: float, size: float) -> str:
-        """What went wrong, from the operands of `nest.Fail`."""
-        return f"indices: {int(value)} is not in [0, {int(size)})"
-
     def kernel(self, outs: Any, ins: Any, work: Any, *, combine: str = "set") -> tuple[Stmt, ...]:
         x, ids, rows = ins
         target = work[0] if work else outs[0]
@@ -516,7 +522,7 @@ class Scatter(Op):
         if work or x.name != outs[0].name:  # otherwise it is written over the operand
             old, new = (x.pairs, target.pairs) if x.dtype.kind == "c" else (x, target)
             start = loops("z", old.dims, lambda index: (new.store(index, expr.cast(old[index], new.dtype)),), "parallel", "vector")
-        return (*start, *_accumulate(target, rows, ids, len(ids.dims), x.dims[0], combine), *_narrowed(outs[0], work))
+        return (*start, *_accumulate(target, rows, ids, len(ids.dims), combine), *_narrowed(outs[0], work))
 
     def batch(self, slices: Dim, operands: Any, mapped: Any, *, combine: str = "set") -> Any:
         x, ids, rows = (repeated(v, slices, m) for v, m in zip(operands, mapped, strict=True))

@@ -16,7 +16,7 @@ from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim, Size
 from tapejit.ops.creation import iota
 from tapejit.ops.elementwise import cast, maximum, minimum, select
-from tapejit.ops.gathering import gather, in_range
+from tapejit.ops.gathering import elements, gather, in_range
 from tapejit.ops.selecting import mask_rows
 from tapejit.ops.shapes import reshape
 from tapejit.ops.slicing import from_start, python_slice, scalar_of, slice_
@@ -146,7 +146,7 @@ def getitem(x: Any, key: Any) -> Any:
         return mask_rows(x, key if hasattr(key, "dims") else cast(key, dtype=dtypes.bool_))
     asked = plan(x.dims, key)
     for axis in sorted(asked.picks, reverse=True):  # the axis stays, with size 1, for the slice to drop
-        x = gather(x, reshape(counted(asked.picks[axis], x.dims[axis]), shape=(1,)), axis=axis)
+        x = elements(x, reshape(counted(asked.picks[axis], x.dims[axis]), shape=(1,)), axis=axis)
     whole = not asked.drop and all(
         b == 0 and t == 1 and s == d for b, s, t, d in zip(asked.begin, asked.size, asked.stride, x.dims, strict=True)
     )

@@ -16,7 +16,7 @@ from tapejit.loops.expr import Expr
 from tapejit.loops.nest import Stmt
 from tapejit.ops.batching import Ragged
 from tapejit.ops.elementwise import cast
-from tapejit.ops.gathering import gather, loops
+from tapejit.ops.gathering import elements, loops
 from tapejit.ops.reductions import sum_
 from tapejit.ops.shapes import reshape
 from tapejit.ops.slicing import slice_
@@ -90,4 +90,4 @@ def mask_rows(x: Any, mask: Any, axis: int = 0) -> Any:
     flat = x if rank == 1 else reshape(x, shape=(*x.dims[:axis], count, *x.dims[axis + rank :]))
     rows = where(reshape(mask, shape=(count,)))
     ids = slice_(rows, begin=(0, 0), size=(rows.dims[0], 1), stride=(1, 1), drop=(1,))
-    return gather(flat, ids, axis=axis)
+    return elements(flat, ids, axis=axis)

@@ -25,7 +25,7 @@ from tapejit.passes.copies import Copier, taken_names
 from tapejit.passes.prune import live
 from tapejit.passes.symbol import Symbol, Writer
 from tapejit.record.nesting import closed
-from tapejit.record.sweep import Record, connected, sweep
+from tapejit.record.sweep import Record, connected, lookups, sweep
 
 
 def differentiate(graph: Graph) -> Graph:
@@ -115,13 +115,20 @@ class Differentiator(Writer):
 
     def connected(self, tape: str, targets: Sequence[Value], sources: Sequence[Value | str]) -> list[bool]:
         """For each source (a value, or the name of a cell) whether the record of `tape` leads from it to a target."""
-        record = self._tape(tape)
-        groups = [record.reads.get(s, []) if isinstance(s, str) else [self._of(s)] for s in sources]
-        heads = [self._of(t) for t in targets]  # what the tape never saw can still be a target itself
-        groups = [[s for s in group if id(s) in record.active or any(s is t for t in heads)] for group in groups]
-        flat = connected(record.records, heads, [s for group in groups for s in group])
-        answers = iter(flat)
+        heads, groups = self._standing_for(tape, targets, sources)
+        answers = iter(connected(self._tape(tape).records, heads, [s for group in groups for s in group]))
         return [any([next(answers) for _ in group]) for group in groups]
+
+    def lookups(self, tape: str, targets: Sequence[Value], sources: Sequence[Value | str]) -> list[list[Record]]:
+        """For each source the lines on the record of `tape` that look rows up in it, if its gradient comes through nothing else."""
+        return lookups(self._tape(tape).records, *self._standing_for(tape, targets, sources))
+
+    def _standing_for(self, tape: str, targets: Sequence[Value], sources: Sequence[Value | str]) -> tuple[list[Symbol], list[list[Symbol]]]:
+        """The targets on the record of `tape`, and for each source what stands for it there: for a cell every read of it."""
+        record = self._tape(tape)
+        heads = [self._of(t) for t in targets]  # what the tape never saw can still be a target itself
+        groups = [record.reads.get(s, []) if isinstance(s, str) else [self._of(s)] for s in sources]
+        return heads, [[s for s in group if id(s) in record.active or any(s is t for t in heads)] for group in groups]
 
     def _tape(self, name: str) -> _Tape:
         return self._recorded.setdefault(name, _Tape())

@@ -52,30 +52,55 @@ def active_records(records: Iterable[Record], sources: Iterable[Any]) -> tuple[l
     return out, active
 
 
-def connected(records: Iterable[Record], targets: Iterable[Any], sources: Sequence[Any]) -> list[bool]:
-    """For each source whether a gradient would reach it from some target, without running any rule."""
+def _reached(records: Iterable[Record], targets: Iterable[Any], sources: Iterable[Any]) -> tuple[set[int], list[tuple[Record, list[int]]]]:
+    """The ids of the values that a gradient would reach, and the records it would go through, the last one first, each with the operands it
+    would leave by; without running any rule.
+    """
     path, active = active_records(records, sources)
     reached = {id(t) for t in targets if id(t) in active}
+    through = []
     for record, on_path in reversed(path):
         hit = [k for k, o in enumerate(record.outputs) if id(o) in reached]
         if hit:
             flowing = set(record.op.reached_operands(len(record.inputs), record.attrs, hit))
-            reached.update(id(record.inputs[i]) for i in on_path if i in flowing)
+            operands = [i for i in on_path if i in flowing]
+            reached.update(id(record.inputs[i]) for i in operands)
+            through.append((record, operands))
+    return reached, through
+
+
+def connected(records: Iterable[Record], targets: Iterable[Any], sources: Sequence[Any]) -> list[bool]:
+    """For each source whether a gradient would reach it from some target, without running any rule."""
+    reached, _ = _reached(records, targets, sources)
     return [id(s) in reached and _flows(s) for s in sources]
+
+
+def _looks_up(record: Record) -> bool:
+    picks = getattr(record.op, "picks_rows", None)
+    return picks is not None and picks(**record.attrs)
+
+
+def lookups(records: Sequence[Record], targets: Sequence[Any], groups: Sequence[Sequence[Any]]) -> list[list[Record]]:
+    """For each source, given as the values that stand for it, the records that pick rows of it, the last one first, if a gradient reaches it
+    through nothing else; otherwise none. Its gradient then is rows, those of the results of these records, at their indices.
+    """
+    tables = {id(r.inputs[0]) for r in records if _looks_up(r)}
+    standing = [{id(s) for s in group if _flows(s)} for group in groups]
+    if not any(tables & ids for ids in standing):
+        return [[] for _ in groups]
+    elsewhere, used = {id(t) for t in targets}, []
+    for record, operands in _reached(records, targets, [s for group in groups for s in group])[1]:
+        for i in operands:
+            if i == 0 and _looks_up(record):
+                used.append(record)
+            else:
+                elsewhere.add(id(record.inputs[i]))
+    return [[] if ids & elsewhere else [r for r in used if id(r.inputs[0]) in ids] for ids in standing]
 
 
 def conjugated(x: Any) -> Any:
     """The complex conjugate; real numbers as they are."""
     return OPS["conj"](x) if getattr(getattr(x, "dtype", None), "is_complex", False) else x
-
-
-def _sparse_part(record: Record, operand: int, gs: tuple[Any, ...], sparse: Any) -> Any:
-    """The gradient of the operand as rows and ids where it may and can be; None elsewhere."""
-    rule = getattr(record.op, "sparse_vjp", None)
-    if sparse is None or rule is None or operand or id(record.inputs[0]) not in sparse[0]:
-        return None
-    found = rule(gs[0], *record.inputs, **record.attrs)
-    return None if found is None else sparse[1](*found, record.inputs[0].dims)
 
 
 def _placed(error: LookupError | NotImplementedError, record: Record) -> Exception:
@@ -92,15 +117,13 @@ def sweep(
     seeds: Sequence[Any],
     sources: Sequence[Any],
     during: Callable[[Record, int], AbstractContextManager] | None = None,
-    sparse: tuple[frozenset[int], Callable[[Any, Any, Any], Any]] | None = None,
     within: bool = False,
 ) -> list[Any]:
     """Gradients of the sum over targets of seed * target with respect to each source.
 
     `during(record, operand)` wraps the making of one operand's gradient, and with operand -1 the call of the rule itself (a pass uses
     it for names and places). LookupError from an op on the path that has no gradient and does not declare so.
-    `sparse` is the ids of values that no record makes and whose gradient may stay rows and ids, with what makes one of
-    (rows, ids, shape): used where an op has a `sparse_vjp`. `within`: the sweep is part of another one, which has conjugated its seeds.
+    `within`: the sweep is part of another one, which has conjugated its seeds.
     """
     conjugate = (lambda x: x) if within else conjugated
     path, active = active_records(records, sources)
@@ -124,8 +147,7 @@ def sweep(
                     continue
                 with during(record, i) if during else nullcontext():
                     if callable(part):
-                        rows = _sparse_part(record, i, gs, sparse)
-                        part = part() if rows is None else rows
+                        part = part()
                         if part is None:
                             continue
                     key = id(record.inputs[i])

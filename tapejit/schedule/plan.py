@@ -295,7 +295,11 @@ class Planner:
         return out
 
     def _fallible(self, unit: Unit) -> bool:
-        return isinstance(unit, Single) or any(d.name in self.work.late_sizes for d in members(unit))
+        if isinstance(unit, Single):
+            first = unit.definitions[0]
+            if first.kind != "opaque" or first.node is None or first.node.op.can_fail:
+                return True
+        return any(d.name in self.work.late_sizes for d in members(unit))
 
     # ---------------------------------------------------------------------------------------- memory
     def _place_values(self, fuser: Fuser, stored: set[str], results: list[tuple[str, Type]], in_place: set[str]) -> None:
