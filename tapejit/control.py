@@ -136,7 +136,8 @@ def while_loop(
         out = loop(cond, body, loop_vars, None, leaves_of(shape_invariants)[0] if shape_invariants is not None else (), maximum_iterations)
     if back_prop:
         return out
-    return optree.tree_map(lambda x: e.stop_gradient(x) if hasattr(x, "dims") else x, out, none_is_leaf=True)
+    leaves, tree = leaves_of(out)
+    return optree.tree_unflatten(tree, [e.stop_gradient(x) if hasattr(x, "dims") else x for x in leaves])
 
 
 def _eager_loop(test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, limit: Any) -> Any:
@@ -149,8 +150,7 @@ def _eager_loop(test: Callable[..., Any], body: Callable[..., Any], loop_vars: A
             same_structure(values, new)
             first = False
         values, left = new, left - 1
-    return optree.tree_map(
-        lambda x: x if x is None or isinstance(x, TensorArray | EagerTensor) else convert_to_tensor(x),
-        packed(loop_vars, values),
-        none_is_leaf=True,
+    leaves, tree = leaves_of(packed(loop_vars, values))
+    return optree.tree_unflatten(
+        tree, [x if x is None or isinstance(x, TensorArray | EagerTensor) else convert_to_tensor(x) for x in leaves]
     )

@@ -70,6 +70,7 @@ def test_ode_fit_finds_the_rates():
         "bench_import",
         "bench_linalg",
         "bench_fft",
+        "bench_lookup",
         "bench_loops",
         "bench_keras",
         "keras_digits",
@@ -105,6 +106,11 @@ def test_loops_are_timed():
     found = load("bench_loops").main(["--rounds", "1"])
     assert len(found) >= 2
     assert all(microseconds > 0 for microseconds in found.values())
+
+
+def test_steps_by_rows_are_timed_and_agree_with_those_of_the_whole_table():
+    found = load("bench_lookup").main(["--rounds", "3"])
+    assert set(found) == {"rows (IndexedSlices)", "whole table (dense)"}
 
 
 def test_the_import_is_timed():

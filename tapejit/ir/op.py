@@ -118,6 +118,11 @@ class Op:
         """Of `gradient_operands`, those that a gradient of the results listed flows to."""
         return self.gradient_operands(count, attrs)
 
+    def picks_rows(self, **attrs: Any) -> bool:
+        """Whether the result is rows of the first operand at the indices that the second one holds: then the gradient of the first is those of
+        the result, at these indices, which may stay apart."""
+        return False
+
     def interpret(self, node: Any, env: Any, run: Callable[[Any, list[Any], Any], list[Any]]) -> Any:
         """Carry out `node` in the interpreter, by `eager` on its operands; ops with nested graphs `run` them."""
         return self.eager(*(env[a] for a in node.args), **env.attributes(node.attrs))

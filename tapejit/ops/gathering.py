@@ -210,7 +210,6 @@ class Gather(Op):
         return rule, None
 
     def picks_rows(self, *, axis: int = 0, batch_dims: int = 0) -> bool:
-        """Whether the result is whole rows of `x`, so that the gradient of `x` is the rows of the result's at the indices."""
         return axis == batch_dims == 0
 
     def at(self, index: tuple[Expr, ...], x: Any, indices: Any, *, axis: int = 0, batch_dims: int = 0) -> Expr:

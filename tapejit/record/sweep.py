@@ -75,23 +75,18 @@ def connected(records: Iterable[Record], targets: Iterable[Any], sources: Sequen
     return [id(s) in reached and _flows(s) for s in sources]
 
 
-def _looks_up(record: Record) -> bool:
-    picks = getattr(record.op, "picks_rows", None)
-    return picks is not None and picks(**record.attrs)
-
-
 def lookups(records: Sequence[Record], targets: Sequence[Any], groups: Sequence[Sequence[Any]]) -> list[list[Record]]:
     """For each source, given as the values that stand for it, the records that pick rows of it, the last one first, if a gradient reaches it
     through nothing else; otherwise none. Its gradient then is rows, those of the results of these records, at their indices.
     """
-    tables = {id(r.inputs[0]) for r in records if _looks_up(r)}
+    tables = {id(r.inputs[0]) for r in records if r.op.picks_rows(**r.attrs)}
     standing = [{id(s) for s in group if _flows(s)} for group in groups]
     if not any(tables & ids for ids in standing):
         return [[] for _ in groups]
     elsewhere, used = {id(t) for t in targets}, []
     for record, operands in _reached(records, targets, [s for group in groups for s in group])[1]:
         for i in operands:
-            if i == 0 and _looks_up(record):
+            if i == 0 and record.op.picks_rows(**record.attrs):
                 used.append(record)
             else:
                 elsewhere.add(id(record.inputs[i]))

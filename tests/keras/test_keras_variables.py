@@ -138,6 +138,28 @@ def test_optimizers_keep_sparse_gradients_sparse():
     np.testing.assert_allclose(table[:, 0], [1, 0, 1, 0.5])
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam", "Adagrad"])
+def test_sparse_gradients_move_variables_alike_in_traced_steps(name):
+    ids = ([1, 1, 3], [2, 2, 0])
+
+    def trained(trace):
+        table = tf.Variable(tf.reshape(tf.range(1.0, 9.0), [4, 2]))
+        optimizer = getattr(tf.keras.optimizers, name)(0.5, global_clipnorm=0.5)
+
+        def step(i):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.gather(table, i) ** 2)
+            g = tape.gradient(loss, table)
+            assert isinstance(g, tf.IndexedSlices)
+            optimizer.apply_gradients([(g, table)])
+
+        for i in ids:
+            (tf.function(step) if trace else step)(tf.constant(i))
+        return table.numpy()
+
+    np.testing.assert_allclose(trained(True), trained(False), rtol=1e-6)
+
+
 def test_the_version_is_that_of_the_library():
     from importlib.metadata import version
 
