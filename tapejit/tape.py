@@ -239,7 +239,7 @@ class GradientTape(Listener):
         self._use()
         targets, listed = leaves_checked(target, "target"), leaves_checked(sources, "sources")
         self._leave("gradient")
-        seeds = seeds_for(targets, output_gradients)
+        seeds = seeds_for(flatten(target), output_gradients)
         found = gradients(lambda xs: self.find(targets, seeds, xs), listed, self._lookups(targets, listed))
         self._keep(targets, listed, found)
         if zero:

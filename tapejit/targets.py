@@ -13,6 +13,7 @@ import optree
 from tapejit.core import places, sizes
 from tapejit.ir import structure
 from tapejit.ir.op import thread
+from tapejit.ops.gathering import gather
 from tapejit.ops.operand import Tensor
 from tapejit.record.recorder import SymbolicTensor
 from tapejit.tensor import convert_to_tensor
@@ -79,7 +80,10 @@ def single(x: Any, method: str) -> Any:
 
 
 def seeds_for(targets: list[Any], output_gradients: Any) -> list[Any]:
-    """`output_gradients` as a tensor, or None for ones, for each target. ValueError for another number, dtype or shape."""
+    """`output_gradients` as a tensor, or None for ones, for each target; of `IndexedSlices` the rows for their values.
+
+    ValueError for another number, dtype or shape than the targets have.
+    """
     if output_gradients is None:
         return [None] * len(targets)
     given = flatten(output_gradients) if len(targets) != 1 or isinstance(output_gradients, list | tuple | dict) else [output_gradients]
@@ -95,13 +99,13 @@ def seeds_for(targets: list[Any], output_gradients: Any) -> list[Any]:
                 raise ValueError(
                     places.with_place(f"tape.gradient: output gradient {k} has dtype {g.dtype.name}, its target {t.dtype.name}")
                 )
-            if len(g.dims) != len(t.dims) or any(
-                isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(g.dims, t.dims, strict=True)
+            dims = tuple(t.shape)
+            if len(g.dims) != len(dims) or any(
+                isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(g.dims, dims, strict=True)
             ):
                 raise ValueError(
-                    places.with_place(
-                        f"tape.gradient: output gradient {k} has shape {sizes.shown(g.dims)}, its target {sizes.shown(t.dims)}"
-                    )
+                    places.with_place(f"tape.gradient: output gradient {k} has shape {sizes.shown(g.dims)}, its target {sizes.shown(dims)}")
                 )
+            g = gather(g, t.indices) if hasattr(t, "to_tensor") else g
         seeds.append(g)
     return seeds

@@ -269,6 +269,24 @@ def test_several_sources_at_once():
         alike(found[key], g)
 
 
+def test_a_gradient_by_rows_may_be_weighted_as_the_table_is():
+    d = tf.constant(np.random.default_rng(2).normal(size=TABLE.shape))
+
+    def curvature(v):
+        with tf.GradientTape() as outer:
+            g = equal_indices(v)
+        return outer.gradient(g, v, output_gradients=d)
+
+    for f in (curvature, tf.function(curvature)):
+        found = f(tf.Variable(TABLE))
+        np.testing.assert_allclose(found.values, 6 * TABLE[[1, 3, 1]] * d.numpy()[[1, 3, 1]])
+    v = tf.Variable(TABLE)
+    with tf.GradientTape() as outer:
+        g = equal_indices(v)
+    with pytest.raises(ValueError, match="output gradient 0 has shape"):
+        outer.gradient(g, v, output_gradients=g.values)
+
+
 def test_gradients_of_the_function_itself():
     v = tf.Variable(TABLE)
     (g,) = tf.function(lambda: tf.gradients(cubes(tf.gather(v, [1, 3, 1])), v))()
