@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import optree
 
 from tapejit.branching import SIDES, branch, condition, known
 from tapejit.core import dtypes, places
@@ -18,7 +17,7 @@ from tapejit.core.errors import InvalidArgumentError
 from tapejit.debugging import Assert
 from tapejit.ir.op import thread
 from tapejit.looping import loop, packed, repacked, same_structure
-from tapejit.nest import leaves_of
+from tapejit.nest import leaves_of, map_structure
 from tapejit.ops import elementwise as e
 from tapejit.tensor import EagerTensor, convert_to_tensor
 from tapejit.tensor_array import TensorArray
@@ -136,8 +135,7 @@ def while_loop(
         out = loop(cond, body, loop_vars, None, leaves_of(shape_invariants)[0] if shape_invariants is not None else (), maximum_iterations)
     if back_prop:
         return out
-    leaves, tree = leaves_of(out)
-    return optree.tree_unflatten(tree, [e.stop_gradient(x) if hasattr(x, "dims") else x for x in leaves])
+    return map_structure(lambda x: e.stop_gradient(x) if hasattr(x, "dims") else x, out, expand_composites=True)
 
 
 def _eager_loop(test: Callable[..., Any], body: Callable[..., Any], loop_vars: Any, limit: Any) -> Any:
@@ -150,7 +148,8 @@ def _eager_loop(test: Callable[..., Any], body: Callable[..., Any], loop_vars: A
             same_structure(values, new)
             first = False
         values, left = new, left - 1
-    leaves, tree = leaves_of(packed(loop_vars, values))
-    return optree.tree_unflatten(
-        tree, [x if x is None or isinstance(x, TensorArray | EagerTensor) else convert_to_tensor(x) for x in leaves]
+    return map_structure(
+        lambda x: x if x is None or isinstance(x, TensorArray | EagerTensor) else convert_to_tensor(x),
+        packed(loop_vars, values),
+        expand_composites=True,
     )
