@@ -3,10 +3,9 @@
 Each backend runs in a process of its own, in the environment whose interpreter is given; the processes wait while another one runs, so that
 they take turns with every round, and a ratio is of two rounds next to each other. Reported are medians, and the quarters of the ratios.
 
-- `fit`, dense: 64-64-10, batch 32.
-- `fit`, convolutional: two convolutions, batch normalisation, pooling, batch 32.
-- loop: the dense network with a step of one's own for each batch: a tape, `apply_gradients`, a metric, in `@tf.function`; on JAX, which
-  has no tapes, the same by `stateless_call` and `stateless_apply` in `jax.jit`, as Keras' guide writes it.
+- `fit`: the two networks that are named, batch 32.
+- loop: a step of one's own for each batch: a tape, `apply_gradients`, a metric, in `@tf.function`; on JAX, which has no tapes, the same by
+  `stateless_call` and `stateless_apply` in `jax.jit`, as Keras' guide writes it.
 
     python examples/bench_keras.py --jax-python ENV/bin/python --tensorflow-python ENV/bin/python
 """
@@ -26,7 +25,6 @@ from typing import Any
 
 import numpy as np
 
-CASES = ("fit, dense", "fit, convolutional", "loop, dense")
 BATCH, SAMPLES = 32, 1437  # the last batch of an epoch has 29
 
 
@@ -45,7 +43,7 @@ def dense(keras: Any) -> Any:
 
 
 def convolutional(keras: Any) -> Any:
-    """Two convolutions."""
+    """Two convolutions, batch normalisation, pooling."""
     layers = keras.layers
     return keras.Sequential(
         [
@@ -56,6 +54,45 @@ def convolutional(keras: Any) -> Any:
             layers.MaxPooling2D(),
             layers.Conv2D(32, 3, padding="same", activation="relu"),
             layers.GlobalAveragePooling2D(),
+            layers.Dense(10),
+        ]
+    )
+
+
+def regularised(keras: Any) -> Any:
+    """Dense layers with batch normalisation and dropout."""
+    layers = keras.layers
+    hidden = [layers.Dense(64), layers.BatchNormalization(), layers.Activation("relu"), layers.Dropout(0.3)]
+    return keras.Sequential([layers.Input((64,)), *hidden, layers.Dense(10)])
+
+
+def recurrent(keras: Any) -> Any:
+    """An LSTM that reads the rows of an image."""
+    layers = keras.layers
+    return keras.Sequential([layers.Input((64,)), layers.Reshape((8, 8)), layers.LSTM(64), layers.Dense(10)])
+
+
+def transformer(keras: Any) -> Any:
+    """A block of attention over the rows of an image."""
+    layers = keras.layers
+    x = layers.Input((64,))
+    rows = layers.Dense(32)(layers.Reshape((8, 8))(x))
+    normal = layers.LayerNormalization()(rows)
+    rows = layers.Add()([rows, layers.MultiHeadAttention(4, 8)(normal, normal)])
+    between = layers.Dense(64, activation="gelu")(layers.LayerNormalization()(rows))
+    rows = layers.Add()([rows, layers.Dense(32)(between)])
+    return keras.Model(x, layers.Dense(10)(layers.GlobalAveragePooling1D()(rows)))
+
+
+def embedding(keras: Any) -> Any:
+    """Vectors of 512 grey values, by the place of a pixel and how dark it is."""
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            layers.Input((64,)),
+            layers.Rescaling(7, offset=[8.0 * k for k in range(64)]),
+            layers.Embedding(512, 16),
+            layers.GlobalAveragePooling1D(),
             layers.Dense(10),
         ]
     )
@@ -76,10 +113,10 @@ def batches() -> list[tuple[np.ndarray, np.ndarray]]:
     return [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, SAMPLES, BATCH)]
 
 
-def taped_loop(keras: Any, tf: Any) -> Callable[[int], float]:
+def taped_loop(keras: Any, tf: Any, network: Callable[[Any], Any]) -> Callable[[int], float]:
     """A step of one's own, with TensorFlow's names."""
     keras.utils.set_random_seed(0)
-    model, optimizer, mean = dense(keras), keras.optimizers.Adam(1e-3), keras.metrics.Mean()
+    model, optimizer, mean = network(keras), keras.optimizers.Adam(1e-3), keras.metrics.Mean()
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     @tf.function(reduce_retracing=True)
@@ -102,12 +139,12 @@ def taped_loop(keras: Any, tf: Any) -> Callable[[int], float]:
     return run
 
 
-def jax_loop(keras: Any) -> Callable[[int], float]:
+def jax_loop(keras: Any, network: Callable[[Any], Any]) -> Callable[[int], float]:
     """A step of one's own, as JAX wants it."""
     import jax
 
     keras.utils.set_random_seed(0)
-    model, optimizer, mean = dense(keras), keras.optimizers.Adam(1e-3), keras.metrics.Mean()
+    model, optimizer, mean = network(keras), keras.optimizers.Adam(1e-3), keras.metrics.Mean()
     optimizer.build(model.trainable_variables)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -139,6 +176,11 @@ def jax_loop(keras: Any) -> Callable[[int], float]:
     return run
 
 
+CASES = {"fit, " + network.__name__: ("fit", network) for network in (dense, convolutional)} | {
+    "loop, " + network.__name__: ("loop", network) for network in (dense, convolutional, regularised, recurrent, transformer, embedding)
+}
+
+
 def serve() -> None:
     """In a process of one backend: for each line `case epochs` of standard input, a line of JSON `[milliseconds per epoch, last loss]`."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
@@ -153,13 +195,15 @@ def serve() -> None:
 
         if backend == "tensorflow":
             import tensorflow as tf
-    loop = (lambda: jax_loop(keras)) if backend == "jax" else (lambda: taped_loop(keras, tf))
-    makers = dict(zip(CASES, (lambda: fitting(keras, dense), lambda: fitting(keras, convolutional), loop), strict=True))
     running: dict[str, Callable[[int], float]] = {}
     for line in sys.stdin:
         case, epochs = json.loads(line)
         if case not in running:
-            running[case] = makers[case]()
+            way, network = CASES[case]
+            if way == "fit":
+                running[case] = fitting(keras, network)
+            else:
+                running[case] = jax_loop(keras, network) if backend == "jax" else taped_loop(keras, tf, network)
             running[case](2)  # compiles
         started = time.perf_counter()
         loss = running[case](epochs)
@@ -200,6 +244,7 @@ def main(argv: list[str] | None = None) -> dict[str, tuple[float, ...]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jax-python", help="interpreter of an environment with Keras and JAX")
     parser.add_argument("--tensorflow-python", help="interpreter of an environment with Keras and TensorFlow")
+    parser.add_argument("--cases", default="", help="only the cases with this in their names")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=5, help="epochs of a round")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -214,7 +259,7 @@ def main(argv: list[str] | None = None) -> dict[str, tuple[float, ...]]:
     print(f"{'milliseconds per epoch':24}" + "".join(f"{n:>12}" for n in names) + "".join(f"{n + ' / tapejit':>30}" for n in names[1:]))
     found = {}
     try:
-        for case in CASES:
+        for case in (c for c in CASES if options.cases in c):
             for backend in backends:
                 backend.time(case, 1)
             rounds = [[backend.time(case, options.epochs)[0] for backend in backends] for _ in range(options.rounds)]

@@ -65,7 +65,10 @@ class MatMul(Op):
             return unbroadcast(d, x)
 
         def for_y() -> Any:
-            d = matmul(g, x, transpose_a=True, transpose_b=transpose_a) if transpose_b else matmul(x, g, transpose_a=not transpose_a)
+            a, b = x, g
+            if len(y.dims) == 2 < len(x.dims) and not transpose_a:  # all rows in one product, rather than a sum of products
+                a, b = (reshape(v, shape=(sizes.product(v.dims[:-1]), v.dims[-1])) for v in (x, g))
+            d = matmul(b, a, transpose_a=True, transpose_b=transpose_a) if transpose_b else matmul(a, b, transpose_a=not transpose_a)
             return unbroadcast(d, y)
 
         return for_x, for_y

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from tapejit.core import sizes
+from tapejit.core.dtypes import DType
 from tapejit.core.places import Place
 from tapejit.ir import structure
 from tapejit.ir.builder import Builder, folded_literal, number
 from tapejit.ir.graph import Graph, Literal, Node, Operand, Value
 from tapejit.ir.names import Names
 from tapejit.ops.broadcasting import broadcast_to, sum_to
-from tapejit.ops.elementwise import cast, full
+from tapejit.ops.elementwise import cast, div, div_no_nan, full
 from tapejit.ops.families import Elementwise
+from tapejit.ops.joining import concat
 from tapejit.ops.matmul import matmul
 from tapejit.ops.parts import from_pairs, pair, to_pairs
-from tapejit.ops.reductions import sum_
+from tapejit.ops.reductions import Reduction
 from tapejit.ops.shapes import reshape, transpose
 from tapejit.ops.slicing import slice_
 from tapejit.passes.copies import taken_names
+from tapejit.passes.fold import contents, folded
 from tapejit.passes.rules import Pattern, match_node, rules
 
 _REARRANGES = (reshape, transpose, broadcast_to)
@@ -51,6 +56,7 @@ class _Simplifier:
         self.now: dict[int, Operand] = {}  # what stands for a value of the given graph
         self.maker: dict[int, Node] = {}
         self.uniform: dict[int, Literal] = {}  # values all of whose elements are one number
+        self.written: dict[int, np.ndarray] = {}  # values whose elements the text says
 
     def _of(self, x: Operand) -> Operand:
         return self.now.get(id(x), x)
@@ -82,13 +88,15 @@ class _Simplifier:
         self.maker.update((id(o), node) for o in node.outs)
         if node.op is full and node.attrs["dtype"].kind != "c":
             self.uniform[id(node.out)] = number(node.attrs["value"], node.attrs["dtype"])
+        elif (array := contents(node)) is not None:
+            self.written[id(node.out)] = array
 
     # ---------------------------------------------------------------------------------------- forms
     def _simpler(self, node: Node) -> Form | None:
         """One step to a simpler form of a node, or None."""
         if node.op.effect or len(node.outs) != 1 or node.op.binds_size:
             return None
-        for step in (self._by_uniform, self._by_shape, self._by_rule):
+        for step in (self._by_uniform, self._by_contents, self._by_shape, self._by_rule):
             form = step(node)
             if form is not None and (isinstance(form, Node) or form.type == node.out.type):
                 return form
@@ -148,6 +156,12 @@ class _Simplifier:
                 return replace(node, args=tuple(a if n is None else n for a, n in zip(args, numbers, strict=True)))
         return None
 
+    def _by_contents(self, node: Node) -> Form | None:
+        """An op of constants is a constant, and what watches for a divisor of 0 is a division where it is another number."""
+        if node.op is div_no_nan and (divisor := self._number(node.args[1])) is not None and divisor.value != 0:
+            return replace(node, op=div)
+        return folded(node, lambda x: np.asarray(x.value, x.dtype.np) if isinstance(x, Literal) else self.written.get(id(x)))
+
     def _by_shape(self, node: Node) -> Form | None:
         """Rearrangements that are none, or two that are one."""
         if not node.args or not isinstance(node.args[0], Value):
@@ -156,8 +170,11 @@ class _Simplifier:
         below = self.maker.get(id(x))
         if node.op in (reshape, broadcast_to, sum_to) and x.type.shape == out.type.shape:
             return x
-        if node.op is cast and x.type.dtype is out.type.dtype:
-            return x
+        if node.op is cast:
+            if x.type.dtype is out.type.dtype:
+                return x
+            if below is not None and below.op is cast and _needless(below.args[0].type.dtype, x.type.dtype, out.type.dtype):
+                return replace(node, args=below.args)
         if node.op is transpose:
             perm = node.attrs["perm"]
             if perm == tuple(range(len(perm))):
@@ -166,8 +183,10 @@ class _Simplifier:
                 return replace(node, args=below.args, attrs={"perm": tuple(below.attrs["perm"][p] for p in perm)})
         if node.op is reshape and below is not None and below.op is reshape:
             return replace(node, args=below.args)
-        if node.op is sum_ and all(x.type.shape[a] == 1 for a in node.attrs["axis"]):
+        if isinstance(node.op, Reduction) and all(x.type.shape[a] == 1 for a in node.attrs["axis"]):
             return replace(node, op=reshape, attrs={"shape": out.type.shape})
+        if node.op is concat and len(node.args) == 1:
+            return x
         if below is not None and (node.op, below.op) in ((to_pairs, from_pairs), (from_pairs, to_pairs)):
             return below.args[0]
         if below is not None and below.op is pair and node.op is slice_ and node.attrs["size"] == (*below.args[0].type.shape, 1):
@@ -180,6 +199,28 @@ class _Simplifier:
                     args = tuple(turned.args[0] if i == k else a for i, a in enumerate(node.args))
                     return replace(node, args=args, attrs={**node.attrs, flag: not node.attrs.get(flag, False)})
         return None
+
+
+def _needless(first: DType, middle: DType, last: DType) -> bool:
+    """Whether a cast from `first` to `last` gives the same without one to `middle` in between."""
+    if not _holds(middle, first):
+        return False
+    wraps = all(d.kind in "biu" for d in (first, middle, last))
+    return wraps or last.kind in "bf" or (first.kind in "biu" and _holds(last, first))
+
+
+def _holds(wide: DType, narrow: DType) -> bool:
+    """Whether every value of one real dtype is one of another."""
+    if wide.kind not in "iuf" or narrow.kind not in "biuf":
+        return wide is narrow
+    if narrow.kind == "b":
+        return True
+    if narrow.kind == "f":
+        return wide is narrow or (wide.kind == "f" and wide.bits > narrow.bits)
+    if wide.kind == "f":
+        with np.errstate(over="ignore"):
+            return bool(float(wide.np.type(narrow.max)) == narrow.max)  # whose bits are all ones
+    return bool(wide.min <= narrow.min and narrow.max <= wide.max)
 
 
 def _swaps_last(perm: tuple[int, ...]) -> bool:

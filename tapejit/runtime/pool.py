@@ -1,8 +1,13 @@
 """The worker threads, in the native subset (see `native`): `tapejit_parallel_for`, which compiled steps call.
 
 Workers are plain threads that never touch Python. Between loops they spin for a while, because waking a sleeping thread costs
-more than most kernels, then sleep. The caller works too, and does not wait for workers that have not woken by the end. One loop at a time: a loop inside a loop, or from a second Python
-thread meanwhile, runs on its caller alone. Only the process that started the workers uses them: a forked child runs serially.
+more than most kernels, then sleep. The caller works too, and does not wait for workers that have not woken by the end. One loop at a
+time: a loop inside a loop, or from a second Python thread meanwhile, runs on its caller alone. Only the process that started the
+workers uses them: a forked child runs serially.
+
+Workers that take no part in loop after loop, or let a caller wait much longer than it worked itself, have no core to run on: others have
+it. They cost more than they bring, and what they spin is taken from the share of the processor that the system allows this process. So
+loops then run on their callers alone, and the workers sleep, for a time in proportion to what was lost, and longer each time.
 """
 
 from __future__ import annotations
@@ -23,11 +28,19 @@ CHUNK = 408
 WORKERS = 448  # how many there are
 PROCESS = 456  # who started them
 SPIN = 464  # how many times a worker looks before it sleeps
+CLOCK = 472  # which of the system's clocks never goes back
+ALONE = 480  # until when loops run on their callers alone, 0 if they need not
+UNHELPED = 488  # for how many nanoseconds loops have run of which the callers have done all
+DOUBT = 496  # how often loops were left to their callers of late
 CLOSED = 1 << 40
 MUTEX = 512  # pthread_mutex_t, at most 64 bytes
 CONDITION = 576  # pthread_cond_t, at most 64 bytes
 
 CHUNKS_PER_THREAD = 4
+PATIENCE = 20_000  # nanoseconds in which a worker that spins takes notice of a loop in any case
+WAKING = 300_000  # nanoseconds in which one that sleeps does
+CAUTION = 32  # how many times as long as was lost loops run alone: by trying again no more than one part in so many is lost
+DOUBTS = 6  # how many times that is doubled while it goes on like this
 
 
 def tapejit_parallel_for(kernel: int, context: int, length: int, grain: int) -> int:
@@ -35,6 +48,11 @@ def tapejit_parallel_for(kernel: int, context: int, length: int, grain: int) -> 
     workers = i64[STATE + WORKERS]
     if length <= grain or workers == 0:
         return call(kernel, context, 0, length) if length > 0 else 0
+    alone = atomic_load(STATE + ALONE)
+    if alone != 0:
+        if _now() < alone:
+            return call(kernel, context, 0, length)
+        atomic_store(STATE + ALONE, 0)
     if c.getpid() & 0xFFFFFFFF != i64[STATE + PROCESS] or not atomic_replace(STATE + BUSY, 0, 1):
         return call(kernel, context, 0, length)
     pieces = (workers + 1) * CHUNKS_PER_THREAD
@@ -49,11 +67,14 @@ def tapejit_parallel_for(kernel: int, context: int, length: int, grain: int) -> 
     atomic_store(STATE + NEXT, 0)
     atomic_store(STATE + JOINED, 0)
     atomic_add(STATE + GENERATION, 1)
-    if atomic_load(STATE + ASLEEP) != 0:
+    asleep = atomic_load(STATE + ASLEEP)
+    if asleep != 0:
         c.pthread_mutex_lock(STATE + MUTEX)
         c.pthread_cond_broadcast(STATE + CONDITION)
         c.pthread_mutex_unlock(STATE + MUTEX)
-    _work()
+    began = _now()
+    done = _work()
+    ended = _now()
     atomic_add(STATE + JOINED, CLOSED)  # workers that are still waking up are not waited for
     looked = 0
     while atomic_load(STATE + JOINED) != CLOSED:
@@ -61,13 +82,33 @@ def tapejit_parallel_for(kernel: int, context: int, length: int, grain: int) -> 
         if looked & 1023 == 0:
             c.sched_yield()
         pause()
+    lost = _now() - ended if looked > 0 else 0
+    unhelped = i64[STATE + UNHELPED]
+    unhelped = unhelped + ended - began if done >= length else unhelped // 2
+    i64[STATE + UNHELPED] = unhelped
+    doubt = i64[STATE + DOUBT]
+    if lost > PATIENCE and lost > 2 * (ended - began) or unhelped > (PATIENCE if asleep == 0 else WAKING):
+        for_long = CAUTION * (lost if lost > WAKING else WAKING) << doubt
+        atomic_store(STATE + ALONE, ended + for_long)
+        i64[STATE + DOUBT] = doubt + 1 if doubt < DOUBTS else doubt
+        i64[STATE + UNHELPED] = 0
+    elif doubt > 0 and done < length:
+        i64[STATE + DOUBT] = doubt - 1
     status = atomic_load(STATE + STATUS)
     atomic_store(STATE + BUSY, 0)
     return status
 
 
+def _now() -> int:
+    """Nanoseconds since some moment."""
+    time = stack(16)
+    c.clock_gettime(i64[STATE + CLOCK], time)
+    return i64[time] * 1_000_000_000 + i64[time + 8]
+
+
 def _work() -> int:
-    """Take chunks until none is left."""
+    """Take chunks until none is left; how many indices they had."""
+    done = 0
     kernel = i64[STATE + KERNEL]
     context = i64[STATE + CONTEXT]
     length = i64[STATE + LENGTH]
@@ -79,9 +120,10 @@ def _work() -> int:
         if status != 0:
             atomic_replace(STATE + STATUS, 0, status)
             atomic_store(STATE + NEXT, length)
-            return 0
+            return done
+        done += stop - start
         start = atomic_add(STATE + NEXT, chunk)
-    return 0
+    return done
 
 
 def _worker(seen: int) -> int:
@@ -90,7 +132,7 @@ def _worker(seen: int) -> int:
         looked = 0
         while atomic_load(STATE + GENERATION) == seen:
             looked += 1
-            if looked < i64[STATE + SPIN]:
+            if looked < i64[STATE + SPIN] and atomic_load(STATE + ALONE) == 0:
                 pause()
             else:
                 c.pthread_mutex_lock(STATE + MUTEX)
@@ -109,7 +151,7 @@ def _worker(seen: int) -> int:
             joined = atomic_load(STATE + JOINED)
 
 
-def start(workers: int, spin: int) -> int:
+def start(workers: int, spin: int, clock: int) -> int:
     """Start workers so that there are as many; how many there are (threads are not ended, and a forked child has none of its own)."""
     if i64[STATE + PROCESS] == 0:
         i64[STATE + PROCESS] = c.getpid() & 0xFFFFFFFF
@@ -119,6 +161,7 @@ def start(workers: int, spin: int) -> int:
     if c.getpid() & 0xFFFFFFFF != i64[STATE + PROCESS] or not atomic_replace(STATE + BUSY, 0, 1):
         return i64[STATE + WORKERS]
     i64[STATE + SPIN] = spin
+    i64[STATE + CLOCK] = clock
     thread = stack(8)
     signals = stack(128)
     before = stack(128)

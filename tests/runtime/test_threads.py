@@ -61,6 +61,22 @@ def test_status_of_a_failing_piece(visit):
     assert visit(5000, 10)[1] == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity")
+def test_workers_without_a_core_are_left_out(visit):
+    """With one core for all threads most loops run on their callers alone; whoever runs them, every index is visited once."""
+    allowed = os.sched_getaffinity(0)
+    for task in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(task), {min(allowed)})
+    try:
+        for _ in range(3000):
+            seen, status = visit(4000, 1)
+            assert status == 0
+            assert (seen == 1).all()
+    finally:
+        for task in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(task), allowed)
+
+
 def test_loop_in_a_loop(library):
     n = 40
     seen = np.zeros((n, n), np.int64)

@@ -95,17 +95,18 @@ def _unrolled(
 
 # ---------------------------------------------------------------------------------------------------- cells with one kernel for all steps
 def _projected(inputs: Any, kernel: Any, bias: Any) -> Any:
-    """Inputs times kernel for all time steps at once."""
-    out = tf.matmul(*alike(convert_to_tensor(inputs), convert_to_tensor(kernel)))
+    """Inputs times kernel for all time steps at once: [time, batch, ...]."""
+    out = tf.matmul(*alike(_swapped(convert_to_tensor(inputs)), convert_to_tensor(kernel)))
     return out if bias is None else out + bias
 
 
 def _run(
     step: Callable[..., Any], states: list[Any], projected: Any, return_sequences: bool, go_backwards: bool
 ) -> tuple[Any, Any, list[Any]]:
-    """`rnn`, with the outputs that a layer is to return: of all steps, or the last one with a time axis."""
-    last, outputs, states = rnn(step, projected, states, go_backwards)
-    return last, outputs if return_sequences else tf.expand_dims(last, 1), list(states)
+    """`rnn` of cells whose first state is their output, with the outputs that a layer is to return: of all steps, or the last one with a
+    time axis, for which no others are kept."""
+    _, outputs, (last, *others) = rnn(step, projected, states, go_backwards, time_major=True)
+    return last, _swapped(outputs) if return_sequences else tf.expand_dims(last, 1), [last, *others]
 
 
 def lstm(

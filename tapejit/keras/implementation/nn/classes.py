@@ -10,6 +10,8 @@ from keras.src.backend.config import epsilon
 import tapejit as tf
 from tapejit.keras.implementation.core import cast, convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import alike
+from tapejit.ops.gathering import in_range
+from tapejit.ops.picking import pick
 
 __all__ = ["binary_crossentropy", "categorical_crossentropy", "multi_hot", "one_hot", "psnr", "sparse_categorical_crossentropy"]
 
@@ -58,15 +60,22 @@ def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False
 
 
 def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
-    """-log(output[target]) for the integer class of each row, with probabilities or logits along `axis` of `output`; 0 for a class out of range."""
+    """-log(output[target]) for the integer class of each row, with probabilities or logits along `axis` of `output`.
+
+    InvalidArgumentError for a class out of range, as on TensorFlow.
+    """
     target, output = convert_to_tensor(target, "int32"), convert_to_tensor(output)
     if len(output.dims) < 1:
         raise ValueError(f"Argument `output` must be at least rank 1. Received: output.shape={output.shape}")
     if len(target.dims) == len(output.dims) and target.dims[-1] == 1:
         target = tf.squeeze(target, -1)
     _same_shape(target, output, -1)
-    log_prob = tf.nn.log_softmax(output, axis) if from_logits else _normalised(output, axis)
-    return -tf.reduce_sum(tf.one_hot(target, output.dims[axis], axis=axis, dtype=output.dtype) * log_prob, axis)
+    last = len(output.dims) - 1
+    if axis not in (-1, last):
+        output = tf.transpose(output, [*(k for k in range(last + 1) if k != axis % (last + 1)), axis % (last + 1)])
+    if from_logits:
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(target, output)
+    return -pick(_normalised(output, -1), in_range(target, limit=output.dims[-1]))
 
 
 def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
