@@ -33,7 +33,7 @@ def folded(node: Node, known: Callable[[Operand], np.ndarray | None]) -> Literal
     op, out = node.op, node.out
     if not node.args or op.effect or op.binds_size or any(node.graphs()) or out.type.dtype.kind == "c":
         return None
-    if not sizes.is_known(out.type.shape) or not 0 < int(out.type.size) <= SMALL:
+    if not sizes.is_known(out.type.shape) or not 0 < sizes.evaluate(out.type.size, {}) <= SMALL:
         return None
     arrays = [known(a) for a in node.args]
     given = [a for a in arrays if a is not None]
@@ -42,7 +42,7 @@ def folded(node: Node, known: Callable[[Operand], np.ndarray | None]) -> Literal
     on_sizes = any(a.dtype == object for a in given)
     if on_sizes and not (op.on_sizes and out.type.dtype.kind in "iu" and all(a.dtype.kind in "iuO" for a in given)):
         return None
-    if not all(sizes.is_known([d]) for a in node.attrs.values() for d in _flat(a)):
+    if any(isinstance(d, sizes.Size) for a in node.attrs.values() for d in _flat(a)):
         return None
     try:
         with np.errstate(all="ignore"):

@@ -87,7 +87,7 @@ def tapejit_parallel_for(kernel: int, context: int, length: int, grain: int) -> 
     unhelped = unhelped + ended - began if done >= length else unhelped // 2
     i64[STATE + UNHELPED] = unhelped
     doubt = i64[STATE + DOUBT]
-    if lost > PATIENCE and lost > 2 * (ended - began) or unhelped > (PATIENCE if asleep == 0 else WAKING):
+    if (lost > PATIENCE and lost > 2 * (ended - began)) or unhelped > (PATIENCE if asleep == 0 else WAKING):
         for_long = CAUTION * (lost if lost > WAKING else WAKING) << doubt
         atomic_store(STATE + ALONE, ended + for_long)
         i64[STATE + DOUBT] = doubt + 1 if doubt < DOUBTS else doubt
