@@ -6,6 +6,7 @@ makes, the trace that fits.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -18,6 +19,7 @@ from tapejit import stages
 from tapejit.autograph.convert import converted
 from tapejit.concrete import ConcreteFunction, Unfit
 from tapejit.core import places
+from tapejit.core.errors import InvalidArgumentError
 from tapejit.donation import donated_parameters
 from tapejit.explain import frozen, memory, retraces
 from tapejit.explain.memory import MemoryReport
@@ -64,6 +66,8 @@ class Function:
         donate: Any = (),
         verify: str | None = None,
     ) -> None:
+        if not callable(python_function):
+            raise TypeError(places.with_place(f"{python_function!r} is not a callable object"))
         functools.update_wrapper(self, python_function, updated=())
         self.python_function = python_function
         self.name: str = name or str(getattr(python_function, "__name__", type(python_function).__name__))
@@ -126,7 +130,7 @@ class Function:
             return concrete.call(arguments.tensors(), arguments.variables())
         except Unfit:
             exact = arguments.exact()
-            return self._exactly(exact, retraces.UNEQUAL).call(exact.tensors(), exact.variables())
+            return self._unequal(exact).call(exact.tensors(), exact.variables())
         finally:
             self._history.settle()
 
@@ -171,6 +175,15 @@ class Function:
         with self._lock:
             return self._traces.exact(arguments) or self._trace(arguments, cause)
 
+    def _unequal(self, arguments: Arguments) -> ConcreteFunction:
+        """The trace for sizes that differ where a more general one took them to be equal. InvalidArgumentError if they may not."""
+        try:
+            return self._exactly(arguments, retraces.UNEQUAL)
+        except ValueError as error:
+            if type(error) is not ValueError:
+                raise
+            raise InvalidArgumentError(*error.args) from error  # a call that does not fit, not a program that cannot be traced
+
     def _trace(self, arguments: Arguments, cause: str, changes: tuple[Change, ...] = ()) -> ConcreteFunction:
         """A new trace, entered among the others."""
         trace = self._history.expect(self.signature, arguments, cause, changes)
@@ -202,17 +215,14 @@ class Function:
         if ranks.lacking is not None:
             raise ranks.lacking
         self._under_way.append(arguments.key)
-        self._count += 1
         try:
-            with at_work(ranks):
-                if self.guard == "off":
-                    return record(self._traceable(), self.name, self.signature, arguments, self._creation)
-                with frozen.collecting(self.python_function) as collector:
-                    recording = record(self._traceable(), self.name, self.signature, arguments, self._creation)
-            recording.frozen = collector.result()
+            collecting = contextlib.nullcontext() if self.guard == "off" else frozen.collecting(self.python_function)
+            with at_work(ranks), collecting as collector:
+                recording = record(self._traceable(), self.name, self.signature, arguments, self._creation)
+            recording.frozen = None if collector is None else collector.result()
+            self._count += 1
             return recording
         except UnknownRank:
-            self._count -= 1
             raise
         except Exception as error:
             at = places.here()
@@ -256,7 +266,7 @@ class Function:
         return self.signature.type
 
     def experimental_get_tracing_count(self) -> int:
-        """How often the Python function has been traced."""
+        """How often the Python function has been traced, without the times it raised an exception."""
         return self._count
 
     def check_numerics(self, *args: Any, **kwargs: Any) -> Any:
@@ -268,7 +278,7 @@ class Function:
             return self._find(arguments).checked().call(arguments.tensors(), arguments.variables())
         except Unfit:
             exact = arguments.exact()
-            return self._exactly(exact, retraces.UNEQUAL).checked().call(exact.tensors(), exact.variables())
+            return self._unequal(exact).checked().call(exact.tensors(), exact.variables())
         finally:
             self._history.settle()
 

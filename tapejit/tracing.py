@@ -10,13 +10,14 @@ import enum
 import sys
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tapejit.core import places, sizes
+from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.explain.frozen import Frozen
@@ -29,6 +30,7 @@ from tapejit.ops.operand import Operand, Tensor
 from tapejit.record.recorder import Recorder, SymbolicTensor, recording
 from tapejit.record.source import name_at
 from tapejit.signature import Arguments, ProtocolLeaf, Signature, TensorLeaf, VariableLeaf
+from tapejit.spec import TensorSpec
 from tapejit.tensor import EagerTensor, convert_to_tensor
 from tapejit.tracebacks import told
 from tapejit.variable import Variable, paused_tapes, variable_behind
@@ -65,6 +67,7 @@ class TraceRecorder(Recorder):
         super().__init__(graph)
         self.creation = creation
         self.created: list[Any] = []
+        self.given: list[Any] = []  # what the call that is traced has for each parameter: a tensor, or a spec
 
     def creating(self, variable: Any, name: str | None = None) -> None:
         """Called when a variable is made while tracing. ValueError where that is not allowed."""
@@ -80,22 +83,33 @@ class TraceRecorder(Recorder):
         raise ValueError(places.with_place(f"{said}\n{_described(name, self.graph.name)}"))
 
     def evaluate(self, tensor: SymbolicTensor) -> Any:
-        """The value of a symbolic tensor that depends on no argument: the initial value of a variable made while tracing."""
+        """The value of a symbolic tensor in the call that is traced: the initial value of a variable made on the way.
+
+        ValueError if it depends on what a loop changes, or on an argument of which only the spec is known.
+        """
         graphs = [r.graph for r in tensor.recorder.around()][::-1]  # with what is recorded so far of the loops and branches it stands in
         lines = [n for g in graphs for n in g.body]
         wanted = _cone(lines, tensor.value)
-        if any(id(p) in wanted for g in graphs for p in g.params):
+        graph, *inner = graphs
+        body = [n for n in lines if any(id(o) in wanted for o in n.outs)]
+        asked = any(id(p) in wanted for p in graph.params) or not sizes.is_known(d for n in body for d in _dims(n))
+        if any(id(p) in wanted for g in inner for p in g.params) or (asked and any(isinstance(x, TensorSpec) for x in self.given)):
             raise ValueError(
                 places.with_place(
-                    "the initial value of a variable made inside a traced function may not depend on its arguments, nor on what a loop changes"
+                    "the initial value of a variable made inside a traced function may not depend on what a loop changes, nor on an argument "
+                    "while only its spec is known; call the function once before get_concrete_function"
                 )
             )
-        graph, body = graphs[0], [n for n in lines if any(id(o) in wanted for o in n.outs)]
         cells = {name: v._value.numpy_view() for name, v in tensor.recorder.root.cells.items()}
         consts = {name: view(held) for name, held in tensor.recorder.root.captured.items()}
         with recording(None), paused_tapes():
+            arguments = [view(x if isinstance(x, EagerTensor) else x.recorder.root.evaluate(x)) for x in self.given] if asked else []
+            params = graph.params if asked else []
             (out,) = run(
-                Graph("initial_value", cells=graph.cells, consts=graph.consts, body=body, results=[tensor.value]), [], cells, consts
+                Graph("initial_value", params, cells=graph.cells, consts=graph.consts, body=body, results=[tensor.value]),
+                arguments,
+                cells,
+                consts,
             )
         return EagerTensor(np.asarray(out))
 
@@ -128,6 +142,14 @@ def _cone(lines: Sequence[Node], value: Value) -> set[int]:
     return wanted
 
 
+def _dims(node: Node) -> Iterator[Any]:
+    """All that may be a size in a line: what its results and attributes have."""
+    for o in node.outs:
+        yield from o.type.shape
+    for a in node.attrs.values():
+        yield from a if isinstance(a, tuple) else (a,)
+
+
 def view(held: Any) -> np.ndarray:
     """A captured tensor or array as an array."""
     return held if isinstance(held, np.ndarray) else held.numpy_view()
@@ -155,6 +177,7 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
         if isinstance(k, TensorLeaf):
             type = Type(k.dtype, tuple(d if isinstance(d, int) else size(d) for d in k.shape))
             symbolic.append(k.seen(GraphTensor(recorder.builder.parameter(n, type), recorder)))
+            recorder.given.append(x)
         elif isinstance(k, ProtocolLeaf):
             symbolic.append(k.type.placeholder_value())
         else:
@@ -217,7 +240,7 @@ def returned(out: Any, name: str) -> Any:
 
 def _given_back(x: Any, name: str) -> Any:
     """A leaf of what a function returns. TypeError for what is no tensor."""
-    if not isinstance(x, Tensor | int | float | bool | complex | np.ndarray | np.generic) and not hasattr(x, "read_tensor"):
+    if not isinstance(x, Tensor | int | float | bool | complex | np.ndarray | np.generic | TensorShape) and not hasattr(x, "read_tensor"):
         raise TypeError(
             places.with_place(
                 "To be compatible with tf.function, Python functions must return zero or more Tensors or ExtensionTypes or None values; "

@@ -1,7 +1,7 @@
 """Which variables are still read later, and which ones statements assign: what a branch or loop has to hand on.
 
 In: the statements of a function, jumps lowered. Out: by statement, the names whose values are read after it (`after`); by loop, those that
-an iteration reads from the one before it or from outside (`head`).
+an iteration or what follows reads from the iteration before it or from outside (`head`), and those that an iteration does (`within`).
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class Liveness:
     def __init__(self, body: list[ast.stmt], always: Names) -> None:
         self.after: dict[int, Names] = {}
         self.head: dict[int, Names] = {}
+        self.within: dict[int, Names] = {}
         self._always = always
         self.block(body, set(always), _Targets(set(), set(), set()))
 
@@ -130,15 +131,19 @@ class Liveness:
         return (out - stores(node)) | read
 
     def _loop(self, node: Any, out: Names, to: _Targets) -> Names:
+        self.within[id(node)] = self._head(node, set(), _Targets(set(), set(), set()))
+        head = self.head[id(node)] = self._head(node, out, to)  # the latter, as it is what is true of the statements inside
+        return head | (loads(node.iter) if isinstance(node, ast.For) else set())
+
+    def _head(self, node: Any, out: Names, to: _Targets) -> Names:
+        """The names read from the beginning of an iteration on."""
         target = stores(node.target) if isinstance(node, ast.For) else set()
         head = out | set(node.flags) | (loads(node.test) if isinstance(node, ast.While) else set())
         while True:
             inside = self.block(node.body, head, _Targets(out, head, to.caught)) - target
             if inside <= head:
-                break
+                return head
             head = head | inside
-        self.head[id(node)] = head
-        return head | (loads(node.iter) if isinstance(node, ast.For) else set())
 
 
 class _Targets:

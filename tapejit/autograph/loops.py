@@ -43,21 +43,21 @@ _HINT = "Use tf.autograph.experimental.set_loop_options to set shape invariants.
 class _Carried:
     """One variable of a recorded loop: which of its parts are tensors, which the loop carries on, and which are Python's and stay.
 
-    `given` are the parts before the loop: none for a variable that has no value there, or for a flag that is not set. The loop's
-    body sees a flag as False, for it would not run were it set.
+    `given` are the parts before the loop: none for a variable that has no value there, for a flag that is not set, and for one that is None
+    there and `unread` by the iterations, which may give it any value. The loop's body sees a flag as False, for it would not run were it set.
     """
 
-    def __init__(self, label: str, flag: bool, value: Any) -> None:
-        self.label, self.flag = label, flag
+    def __init__(self, label: str, flag: bool, unread: bool, value: Any) -> None:
+        self.label, self.flag, self.before = label, flag, value
         leaves, self.tree = leaves_of(value)
-        self.absent = value is UNDEFINED or (flag and value is False)
+        self.absent = value is UNDEFINED or (flag and value is False) or (unread and value is None)
         self.given = [] if self.absent else [convert_to_tensor(x) if isinstance(x, Variable) else x for x in leaves]
         self.at: list[int | None] = []  # the number of the loop variable that each part is
 
     def seen(self, views: Sequence[Any]) -> Any:
         """The value in an iteration, `views` being what stands for the loop variables there."""
         if self.absent:
-            return False if self.flag else UNDEFINED
+            return self.before
         return optree.tree_unflatten(self.tree, [x if k is None else views[k] for k, x in zip(self.at, self.given, strict=True)])
 
     def after(self, value: Any) -> list[Any]:
@@ -85,8 +85,16 @@ class _Carried:
 class _Loop:
     """What both kinds of loops are. `values` are those that the frame's variables take, at the beginning of an iteration and after the loop."""
 
-    def __init__(self, frame: FrameType, later: Sequence[str], local: Sequence[str], paths: Sequence[Any], flags: Sequence[str]) -> None:
-        self.flags, self.recorder = flags, thread.recorder
+    def __init__(
+        self,
+        frame: FrameType,
+        later: Sequence[str],
+        local: Sequence[str],
+        paths: Sequence[Any],
+        flags: Sequence[str],
+        unread: Sequence[str],
+    ) -> None:
+        self.flags, self.unread, self.recorder = flags, unread, thread.recorder
         self.staged, self.undefined = False, False
         self.values: list[Any] = []
         self._names = (later, local, paths)
@@ -126,8 +134,8 @@ class _Loop:
         axes: dict[int, list[int]] = {}
         for k, value in enumerate(state.before):
             if state.lives(k):
-                flag = k < len(state.names) and state.names[k] in self.flags
-                one = self._carried[k] = _Carried(state.label(k), flag, value)
+                name = state.names[k] if k < len(state.names) else ""
+                one = self._carried[k] = _Carried(state.label(k), name in self.flags, name in self.unread, value)
                 for x in one.given:
                     one.at.append(len(leaves) if tensorlike(x) else None)
                     if tensorlike(x):
@@ -159,7 +167,7 @@ class _Loop:
         self.loop.ran(new)
         for k, one in self._carried.items():
             value = self._ends[k]
-            if not one.absent or value is UNDEFINED or (one.flag and value is False):
+            if not one.absent or value is UNDEFINED or value is one.before:
                 continue
             one.given, one.tree = leaves_of(value)
             one.absent = False
@@ -197,8 +205,10 @@ class While(_Loop):
     the end of each iteration instead, and the loop carries what it gave.
     """
 
-    def __init__(self, later: Sequence[str], local: Sequence[str], paths: Sequence[Any], flags: Sequence[str]) -> None:
-        super().__init__(sys._getframe(1), later, local, paths, flags)
+    def __init__(
+        self, later: Sequence[str], local: Sequence[str], paths: Sequence[Any], flags: Sequence[str], unread: Sequence[str]
+    ) -> None:
+        super().__init__(sys._getframe(1), later, local, paths, flags, unread)
         self.running = False  # whether the body is to run without asking the condition
         self._over = self._depends = False
         self._done = 0  # iterations in Python
@@ -336,9 +346,16 @@ class For(_Loop):
     """A `for` statement; see `transform` for how it is used. `label` names the element."""
 
     def __init__(
-        self, iterable: Any, later: Sequence[str], local: Sequence[str], paths: Sequence[Any], flags: Sequence[str], label: str
+        self,
+        iterable: Any,
+        later: Sequence[str],
+        local: Sequence[str],
+        paths: Sequence[Any],
+        flags: Sequence[str],
+        unread: Sequence[str],
+        label: str,
     ) -> None:
-        super().__init__(sys._getframe(1), later, local, paths, flags)
+        super().__init__(sys._getframe(1), later, local, paths, flags, unread)
         self._iterable, self._label = iterable, label
         self._rows = rows_of(iterable) if self.recorder is not None else None
 

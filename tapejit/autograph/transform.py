@@ -220,10 +220,11 @@ class _Statements:
         name = f".loop{node.number}"
         names, told = self.state([*node.body, *also], self.live.head[id(node)], node)
         flags = ast.copy_location(ast.Constant(node.flags), node)
+        unread = ast.copy_location(ast.Constant(tuple(n for n in names if n not in self.live.within[id(node)])), node)  # type: ignore[arg-type]
         options = self.options(node)
         leave = statements("_loop.leave()", node.body[-1], loop=name)
         create, *rest = statements(
-            f"{head}\nif _loop.staged: _after", node, loop=name, flags=flags, **told, **holes, restore=self.restored(name, names, node),
+            f"{head}\nif _loop.staged: _after", node, loop=name, flags=flags, unread=unread, **told, **holes, restore=self.restored(name, names, node),
             body=[*self.block(node.body), *leave], after=self.restored(name, names, node),
         )  # fmt: skip
         return [create, *options, *rest]
@@ -239,14 +240,14 @@ class _Statements:
 _OWN = (".if", ".loop", ".each", ".try", ".entry")  # variables of the operators, which are no state
 
 _WHILE = """
-_loop = _ag.While(_later, _local, _paths, _flags)
+_loop = _ag.While(_later, _local, _paths, _flags, _unread)
 while _loop.more():
     if _loop.staged: _restore
     if _loop.running or _loop.test(_test): _body
 """
 
 _FOR = """
-_loop = _ag.For(_iter, _later, _local, _paths, _flags, _label)
+_loop = _ag.For(_iter, _later, _local, _paths, _flags, _unread, _label)
 for _each in _loop:
     if _loop.staged: _restore
     _body

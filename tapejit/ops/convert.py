@@ -1,7 +1,8 @@
 """Python and NumPy values as arrays, by TensorFlow's rules for dtypes.
 
 Python floats are float32, ints int32 (int64 where they do not fit), lists what their elements are together; arrays keep their
-dtype. With a wanted dtype the value is converted where nothing but precision is lost, otherwise TypeError.
+dtype. In a list NumPy's ints count as Python's, and a first number that is NumPy's float says which float all are. With a wanted
+dtype arrays are cast to it, whatever is lost, and Python values where nothing but precision is lost; otherwise TypeError.
 """
 
 from __future__ import annotations
@@ -36,17 +37,13 @@ def as_array(x: Any, dtype: DType | None = None) -> np.ndarray:
             return _of(array, dtype)
         if not typed and not _fits(array, dtype):
             raise TypeError(places.with_place(f"Cannot convert {_short(x)} to EagerTensor of dtype {dtype.name}; {_instead(array, dtype)}"))
-        if typed and not _fits_typed(array, dtype):
-            raise TypeError(
-                places.with_place(
-                    f"Cannot convert an array of dtype {array.dtype.name} to dtype {dtype.name}; write tf.cast(x, tf.{dtype.name})"
-                )
-            )
-        return array.astype(dtype.np)
+        with np.errstate(all="ignore"):
+            return array.astype(dtype.np)
     if not typed:
-        if array.dtype == np.float64 and not _holds_numpy(x):
-            return array.astype(np.float32)
-        if array.dtype == np.int64 and not _holds_numpy(x):
+        if array.dtype.kind == "f":
+            first = _first(x)
+            return array.astype(first.dtype if isinstance(first, np.ndarray | np.generic) and first.dtype.kind == "f" else np.float32)
+        if array.dtype.kind in "iu":
             small = array.astype(np.int32)
             return small if np.array_equal(small, array) else array
     return _of(array, dtypes.as_dtype(array.dtype))  # TypeError for dates, strings and the like
@@ -57,20 +54,20 @@ def _of(array: np.ndarray, dtype: DType) -> np.ndarray:
     return array if array.dtype is dtype.np else array.view(dtype.np)
 
 
-def _holds_numpy(x: Any) -> bool:
-    """Whether a nested list's first number is NumPy's, whose dtype counts."""
+def _first(x: Any) -> Any:
+    """The first number or array of a nested list."""
     while isinstance(x, list | tuple) and x:
         x = x[0]
-    return isinstance(x, np.ndarray | np.generic)
+    return x
 
 
 def _fits(array: np.ndarray, dtype: DType) -> bool:
-    """Whether Python numbers may become `dtype`: ints may be floats, not the other way round; bools only bools."""
+    """Whether Python numbers may become `dtype`: bools may be ints and ints floats, not the other way round."""
     if array.size == 0:
         return True
     kind = array.dtype.kind
     if kind == "b" or dtype.kind == "b":
-        return kind == "b" and dtype.kind == "b"
+        return kind == "b"
     if kind in "iu":
         if dtype.kind in "iu":
             info = np.iinfo(dtype.np)
@@ -79,17 +76,10 @@ def _fits(array: np.ndarray, dtype: DType) -> bool:
     return dtype.kind == "c" or (kind == "f" and dtype.kind == "f")
 
 
-def _fits_typed(array: np.ndarray, dtype: DType) -> bool:
-    if array.dtype.kind == "b" or dtype.kind == "b":
-        return False
-    order = {"u": 0, "i": 0, "f": 1, "V": 1, "c": 2}
-    return order[array.dtype.kind] <= order[dtype.kind]
-
-
 def _instead(array: np.ndarray, dtype: DType) -> str:
     """What to write instead of a Python value that `dtype` does not hold."""
-    if array.dtype.kind == "b" or dtype.kind == "b":
-        return f"write {'True or False' if dtype.kind == 'b' else 'a number'}, or tf.cast(value, tf.{dtype.name})"
+    if dtype.kind == "b":
+        return "write True or False, or tf.cast(value, tf.bool)"
     if array.dtype.kind in "iu":
         return f"it holds {np.iinfo(dtype.np).min} to {np.iinfo(dtype.np).max}"
     wider = "complex64" if array.dtype.kind == "c" else "float32"

@@ -351,6 +351,24 @@ def defined_in_the_loop(n):
     return last
 
 
+@runs((scalar(4), True), (scalar(4), False))
+def none_before_the_loop(n, counting):
+    last, pair, never, kept = None, None, None, None
+    for i in tf.range(n):
+        last = i * 2
+        if counting:
+            kept = i
+        for j in range(2):
+            pair = (last, {"j": i * j})
+        if i == 2:
+            break
+    steps = None
+    while n > 0:
+        n -= 1
+        steps = n + last
+    return last, pair, steps, kept if counting else never is None
+
+
 @runs((scalar(3),))
 def unused_after(n):
     total = tf.constant(0)

@@ -22,3 +22,16 @@ def test_traced_is_eager(program, calls):
         assert [x.shape for x in found] == [x.shape for x in expected]
         for x, y in zip(found, expected, strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-6)
+
+
+def test_a_loop_without_iterations_gives_nothing_where_there_was_none():
+    @tf.function
+    def last_of(n):
+        last = None
+        for i in tf.range(n):
+            last = i
+        return last
+
+    assert int(last_of(tf.constant(3))) == 2
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at least once to initialize 'last'"):
+        last_of(tf.constant(0))

@@ -101,10 +101,10 @@ def over_a_scalar(x):
     return x
 
 
-def none_in_a_loop(x):
+def reads_none_in_a_loop(x):
     best = None
     for _ in tf.range(3):
-        best = x
+        best = x if best is None else best + x
     return best
 
 
@@ -125,7 +125,7 @@ ERRORS = {
     assigns_an_element: (TypeError, "does not support item assignment"),
     not_a_scalar: (ValueError, r"a condition must be a scalar, got shape \(2,\)"),
     over_a_scalar: (TypeError, "Cannot iterate over a scalar tensor"),
-    none_in_a_loop: (TypeError, "'best' is None before the loop"),
+    reads_none_in_a_loop: (TypeError, "'best' is None before the loop"),
 }
 
 

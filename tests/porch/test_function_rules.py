@@ -575,11 +575,47 @@ def _():
     np.testing.assert_array_equal(a, state["v"])
 
 
-@rule("an initial value that depends on an argument: ValueError")
+@rule("an initial value may depend on arguments and their sizes, of an outer function too, where they are known")
 def _():
     state = {}
+
+    def centred(x):
+        if not state:
+            state["mean"] = tf.Variable(tf.reduce_mean(x, 0) * tf.cast(tf.shape(x)[0], tf.float32))
+            state["seen"] = tf.Variable(tf.zeros(tf.shape(x)[:1]))
+        return x - state["mean"]
+
+    rows = one([[1, 2], [3, 4]])
+    f = tf.function(centred)
+    np.testing.assert_array_equal(f(rows), [[-3, -4], [-1, -2]])
+    assert (state["mean"].numpy().tolist(), state["seen"].shape) == ([4, 6], [2])
+    assert f.experimental_get_tracing_count() == 2
+    np.testing.assert_array_equal(f(rows + 1.0), [[-2, -3], [0, -1]])
+
+    def inner():
+        state.clear()
+        return tf.function(centred, input_signature=[tf.TensorSpec([None, 2])])
+
+    f = inner()
+    np.testing.assert_array_equal(tf.function(lambda x: f(x * 2.0))(rows), [[-6, -8], [-2, -4]])
+    for spec in (tf.TensorSpec([None, 2]), tf.TensorSpec([2, 2])):
+        with pytest.raises(ValueError, match="call the function once before get_concrete_function"):
+            tf.function(inner().python_function).get_concrete_function(spec)
+
+
+@rule("an initial value may not depend on what a loop changes")
+def _():
+    state = {}
+
+    @tf.function
+    def f(x):
+        for _ in tf.range(3):
+            x = x * 2.0
+            state.setdefault("v", tf.Variable(x))
+        return x
+
     with pytest.raises(ValueError, match="initial value"):
-        tf.function(lambda x: state.setdefault("v", tf.Variable(x * 2.0)))(one(1))
+        f(one(1))
 
 
 # ------------------------------------------------------------------------------------------------ methods and kinds of callables
@@ -676,6 +712,12 @@ def _():
         assert float(f(one(1))) == want
 
 
+@rule("what cannot be called is a TypeError")
+def _():
+    with pytest.raises(TypeError, match="3 is not a callable object"):
+        tf.function(3)
+
+
 @rule("the decorator keeps name, doc and the Python function")
 def _():
     @tf.function
@@ -744,6 +786,7 @@ def _():
     with pytest.raises(KeyError, match="mine"):
         outer(one(1))
     assert (len(outer.concrete_functions()), len(inner.concrete_functions())) == (0, 0)
+    assert (outer.experimental_get_tracing_count(), inner.experimental_get_tracing_count()) == (0, 0)
     fails.clear(), fails.append(False)
     assert float(outer(one(1))) == 2
 
@@ -884,6 +927,13 @@ def _():
     assert not isinstance(out.b[1], tf.Variable)
     v.assign(9.0)
     assert float(out.b[1]) == 3
+
+
+@rule("results: shapes become int32 tensors")
+def _():
+    for shape in (lambda x: x.shape, lambda x: tf.TensorShape([2, 3])):
+        out = tf.function(shape)(tf.ones([2, 3]))
+        assert (out.dtype, out.numpy().tolist()) == (tf.int32, [2, 3])
 
 
 @rule("results: an argument returned is a new object")
@@ -1036,8 +1086,9 @@ def _():
             f(tf.ones([2, 3]))
     g = tf.function(product, input_signature=[tf.TensorSpec([None, None])])
     assert float(g(tf.ones([2, 2]))[0, 0]) == 2
-    with pytest.raises((TypeError, ValueError, tf.errors.InvalidArgumentError)):
-        g(tf.ones([2, 3]))
+    for call in (g, g.check_numerics):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"tf\.matmul\(x, x\)"):
+            call(tf.ones([2, 3]))
 
 
 @rule("set_seed: the same numbers eagerly and traced, and again")
