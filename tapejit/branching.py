@@ -84,12 +84,10 @@ class Branches:
         recorder, ways = self.outer, self.ways
         read, written = cells_touched(w.graph for w in ways)
         holds = read_before(recorder, [*read, *written])
-        for w in ways:
-            after = lift(w.graph, recorder.builder.names, holds)
-            w.graph.results.extend(after[c] for c in written)
-        outs = list(control.cond(self.chosen, then=ways[0].graph, otherwise=ways[1].graph) or ())
-        made = outs[: len(outs) - len(written)]
-        assign_after(recorder, written, (o.value for o in outs[len(made) :]))
+        after = [lift(w.graph, recorder.builder.names, holds) for w in ways]
+        left = [self._values([way[c] for way in after]) for c in written]
+        made = list(control.cond(self.chosen, then=ways[0].graph, otherwise=ways[1].graph) or ())
+        assign_after(recorder, written, [again(made).value for again in left])
         return [again(made) for again in self._again]
 
     def _value(self, way: Recorder, x: Any, dtype: DType | None = None) -> Value:
@@ -126,15 +124,21 @@ class Branches:
                     f"{label} has dtype {one.dtype.name} in {sides[0]}, but dtype {other.dtype.name} in {sides[1]}; write tf.cast in one of them"
                 )
             )
-        inside = any(self._bound_inside(d) for t in (one, other) for d in t.shape)
-        if inside or not agree(one, other):
-            if one.rank != other.rank:
-                raise ValueError(
-                    places.with_place(
-                        f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree"
-                    )
+        if one.rank != other.rank:
+            raise ValueError(
+                places.with_place(
+                    f"{label} has shape {shape_text(one)} in {sides[0]}, but shape {shape_text(other)} in {sides[1]}; both branches must agree"
                 )
-            return (self._kept_results if inside else self._open_results)(given, one, other)
+            )
+        return self._values(given, agree(one, other))
+
+    def _values(self, given: list[Value], alike: bool = False) -> Callable[[list[Any]], Any]:
+        """Make two values of one dtype and rank results; `alike` if undecided sizes are to be taken to be equal."""
+        one, other = (v.type for v in given)
+        if any(self._bound_inside(d) for t in (one, other) for d in t.shape):
+            return self._kept_results(given, one, other)
+        if one != other and not alike:
+            return self._open_results(given, one, other)
         at = len(self.ways[0].graph.results)
         for way, v in zip(self.ways, given, strict=True):
             way.graph.results.append(v)

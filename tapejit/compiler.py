@@ -206,7 +206,7 @@ class Compiled:
     def _cell(self, c: CellPlan, variable: Any) -> Cell:
         read = c.buffer if c.buffer in self.record.table else None
         write = c.buffer if c.written == "in place" else c.written or None
-        return Cell(variable, "_value", c.type.dtype.np, c.type.shape, read, write, c.written == "in place")
+        return Cell(variable, "_value", c.type.dtype.np, c.type.shape, read, write, c.written == "in place", c.result)
 
     # -------------------------------------------------------------------------------------- failing
     def _raise(self, status: int, error: np.ndarray) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import optree
 
 from tapejit import stages
-from tapejit.core import places
+from tapejit.core import places, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.errors import InternalError, InvalidArgumentError
 from tapejit.core.sizes import Dim
@@ -167,7 +167,7 @@ class ConcreteFunction:
     def function_type(self) -> FunctionType:
         """Its signature: what it takes, returns and captures."""
         leaf = [TensorLeaf(r.type.dtype, r.type.shape) for r in self.traced.results]
-        captures = {name: VariableLeaf(k, v.dtype, tuple(v.dims), v.trainable) for k, (name, v) in enumerate(self.cells.items())} | {
+        captures = {name: VariableLeaf(k, v.dtype, v.kept_shape(), v.trainable) for k, (name, v) in enumerate(self.cells.items())} | {
             name: TensorLeaf(t.dtype, t.shape) for name, t in self.traced.consts.items()
         }
         return self.signature.type_of(self.structure, self.keys, self._packed(leaf), captures)
@@ -314,7 +314,7 @@ class ConcreteFunction:
         flat = self._flat.get(key)
         if flat is None:
             returns = [Give(k) for k in range(len(self._compiles().results))]
-            owners = {cell: _owner(v.dtype, tuple(v.dims), type(v)) for cell, v in zip(self.variable_arguments, passed, strict=True)}
+            owners = {cell: _owner(v.dtype, v.kept_shape(), type(v)) for cell, v in zip(self.variable_arguments, passed, strict=True)}
             flat = self._flat[key] = self.compiled().launcher(
                 EagerTensor,
                 lambda own: [*own, *owners.values()],
@@ -521,9 +521,10 @@ class ConcreteFunction:
 _numbers = itertools.count(1)
 
 
-def _owner(dtype: DType, shape: tuple[Dim, ...], cls: type, alias: int | None = None, trainable: bool | None = None) -> Owner:
-    """A variable among the arguments of native code."""
-    return Owner(cls, "_value", dtype.np, shape, alias, None if trainable is None else ("_trainable", trainable))
+def _owner(dtype: DType, shape: tuple[int | None, ...], cls: type, alias: int | None = None, trainable: bool | None = None) -> Owner:
+    """A variable among the arguments of native code. Sizes left open are bound where its cell is looked at."""
+    dims = tuple(sizes.named(f"any {next(_numbers)}") if d is None else d for d in shape)
+    return Owner(cls, "_value", dtype.np, dims, alias, None if trainable is None else ("_trainable", trainable))
 
 
 def _same(key: Leaf) -> Literal | Same:

@@ -27,7 +27,7 @@ from tapejit.ops.batching import Ragged
 from tapejit.ops.broadcasting import is_one
 from tapejit.ops.joining import concat, stack
 from tapejit.ops.slicing import axis_slice
-from tapejit.record.nesting import assign_after, cell_type, cells_touched, lift, read_before
+from tapejit.record.nesting import assign_after, carried_cells, cells_touched, lift, read_before
 from tapejit.tensor import convert_to_tensor
 from tapejit.vectorized import Assigns, over_slices
 
@@ -87,11 +87,11 @@ def _traced(step: Step, state: list[Any], rows: list[Any], count: Dim, reverse: 
     graph = running.graph
     read, written = cells_touched([graph])
     holds = read_before(recorder, [*read, *written])
-    inside = {c: running.builder.parameter(c, cell_type(recorder, c)) for c in written}
+    inside = {c: running.builder.parameter(c, recorder.cell_type(c)) for c in written}
     after = lift(graph, recorder.builder.names, holds | inside)
     first, last = graph.params[: len(seen)], graph.params[len(seen) + len(rows) :]
     graph.params = [*first, *last, *graph.params[len(seen) : len(seen) + len(rows)]]
-    graph.results = [*ends, *(after[c] for c in written), *values]
+    graph.results = [*ends, *carried_cells(inside, after), *values]
     total = len(seen) + len(written)
     operands = [*(v.given for v in carried), *(GraphTensor(holds[c], recorder) for c in written), *rows]
     outs = list(control.scan(*operands, body=graph, carried=total, scanned=len(rows), length=count, reverse=reverse) or ())

@@ -33,7 +33,7 @@ from tapejit.ops import control
 from tapejit.ops import elementwise as e
 from tapejit.passes.copies import Copier
 from tapejit.passes.prune import carried_on, live
-from tapejit.record.nesting import assign_after, cell_type, cells_touched, lift, read_before
+from tapejit.record.nesting import assign_after, carried_cells, cells_touched, lift, read_before
 from tapejit.record.recorder import Recorder, recording
 from tapejit.record.sizes import size_of
 from tapejit.tensor import constant, convert_to_tensor
@@ -188,10 +188,10 @@ class Loop:
         holds = read_before(recorder, [*read, *written])
         starts = [GraphTensor(holds[c], recorder) for c in written]
         for inner in inners:
-            inside = {c: inner.builder.parameter(c, cell_type(recorder, c)) for c in written}
+            inside = {c: inner.builder.parameter(c, recorder.cell_type(c)) for c in written}
             after = lift(inner.graph, recorder.builder.names, holds | inside)
             if inner is self.running:
-                body.results.extend(after[c] for c in written)
+                body.results += carried_cells(inside, after)
         if self.testing is not None:
             _make_room(recorder, variables, self.testing.graph, body, starts)
         inits = [s for v in variables for s in v.starts()]

@@ -239,7 +239,7 @@ def leaf_key(x: Any, aliases: dict[int, int]) -> Leaf:
     if isinstance(x, Tensor):
         return TensorLeaf(x.dtype, tuple(x.dims))
     if isinstance(v := variable_behind(x), Variable):
-        return VariableLeaf(aliases.setdefault(id(v), len(aliases)), v.dtype, tuple(v.dims), v.trainable)
+        return VariableLeaf(aliases.setdefault(id(v), len(aliases)), v.dtype, v.kept_shape(), v.trainable)
     if isinstance(x, TensorSpec):
         return TensorLeaf(x.dtype, x.known_rank())
     if type(x) in _LITERALS:

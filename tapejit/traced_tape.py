@@ -77,7 +77,7 @@ class TracedTape:
         for k in wanted:
             if isinstance(k, str):
                 listed.append(f"state.{k}")
-                types.append(recorder.root.graph.cells[k])
+                types.append(recorder.cell_type(k))
             else:
                 listed.append(len(operands))
                 operands.append(k)
@@ -137,7 +137,7 @@ class TracedTape:
     def _read(self, recorder: Recorder, variable: Variable) -> Value:
         tapes = (*recorder.tapes, self.name) if self.name not in recorder.tapes else recorder.tapes
         cell = _cell(recorder, variable)
-        attrs = {"cell": cell, "type": variable.cell_type()}
+        attrs = {"cell": cell, "type": recorder.cell_type(cell)}
         return recorder.builder.emit(structure.read, (), attrs, name=cell, tapes=tapes, place=places.here(3))[0]
 
 

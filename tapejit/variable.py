@@ -24,7 +24,7 @@ from tapejit.ops.broadcasting import broadcast_like
 from tapejit.ops.gathering import in_range, scatter
 from tapejit.ops.indexing import getitem, plan, positions
 from tapejit.ops.operand import Operand
-from tapejit.ops.shapes import identity, reshape
+from tapejit.ops.shapes import ensure_shape, identity, reshape
 from tapejit.ops.slicing import numpy_key
 from tapejit.record.recorder import Recorder, recording
 from tapejit.record.source import name_at
@@ -115,7 +115,21 @@ class Variable(Operand):
 
     @property
     def dims(self) -> tuple[Dim, ...]:  # type: ignore[override]
-        return self._value._array.shape
+        recorder = thread.recorder
+        if recorder is None or not self.open_axes:
+            return self._value._array.shape
+        return recorder.cell_type(recorder.cell(self, self.label(), self.cell_type())).shape
+
+    @property
+    def open_axes(self) -> tuple[int, ...]:
+        """The axes along which assignments may change the size."""
+        if self._static.is_fully_defined():
+            return ()
+        return tuple(k for k in range(self._value._array.ndim) if self._static.rank is None or self._static[k] is None)
+
+    def kept_shape(self) -> tuple[int | None, ...]:
+        """The sizes that it keeps, None where assignments may change them."""
+        return tuple(None if k in self.open_axes else d for k, d in enumerate(self._value._array.shape))
 
     def read_tensor(self) -> Any:
         """The current value as a tensor; the tapes of the thread see the read."""
@@ -223,14 +237,16 @@ class Variable(Operand):
         if recorder is not None:
             shape = value.dims if hasattr(value, "dims") else np.shape(value)
             self._check(shape, getattr(value, "dtype", None))
-            if not self._value.shape.is_compatible_with(TensorShape(shape)):
+            if len(shape) != self._value._array.ndim:
                 raise NotImplementedError(
                     places.with_place(
                         f"assigning shape {TensorShape(shape)} to the variable {self.name!r} of shape {self._value.shape} in a traced function: "
-                        "there a variable keeps the shape it has at the call. Return the tensor and assign it outside, or keep a variable of "
-                        "the largest size and a count"
+                        "there its rank stays. Return the tensor and assign it outside"
                     )
                 )
+            sized = tuple(d if k in self.open_axes else n for k, (d, n) in enumerate(zip(shape, self._value._array.shape, strict=True)))
+            if sized != tuple(shape):  # whether it has the sizes that the variable keeps is known when the function runs
+                value = ensure_shape(value, shape=sized)
             recorder.assign(self, self.label(), self.cell_type(), value)
             return self
         if type(value) is not EagerTensor:

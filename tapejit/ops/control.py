@@ -497,14 +497,15 @@ class Overwritten(Op):
     same_dtype = None
 
     def infer(self, held: Type, new: Type) -> Type:
-        _same("an assignment within a loop or branch", [new], [held])
+        if new.dtype is not held.dtype or new.rank != held.rank:
+            raise TypeError(f"an assignment within a loop or branch: the value is {new}, where {held} was")
         return new
 
     def eager(self, held: Any, new: Any) -> Any:
         return new
 
     def vjp(self, g: Any, z: Any, held: Any, new: Any) -> tuple[Any, ...]:
-        return g, None
+        return g if new.dims == held.dims else None, None  # gradients of different sizes have no sum
 
     def at(self, index: tuple[Expr, ...], held: Any, new: Any) -> Expr:
         return new[index]

@@ -58,7 +58,7 @@ def pure(graph: Graph, cells: Sequence[str], consts: Sequence[str], written: Seq
             body.append(replace(node, op=held, args=(tensors[id(node.out)],), attrs={"cell": node.out.name}))
         elif node.op is structure.assign:
             cell = node.attrs["cell"]
-            new = Value(names.fresh(cell), holds[cell].type)
+            new = Value(names.fresh(cell), node.args[0].type)
             body.append(Node(overwritten, (holds[cell], node.args[0]), {}, (new,), node.place))
             holds[cell] = new
         elif not (node.op.effect and not node.outs):  # other effects belong to the forward run

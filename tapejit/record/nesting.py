@@ -6,12 +6,11 @@ captures, which are the last operands of the node.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tapejit.core import places
-from tapejit.core.types import Type
 from tapejit.ir import structure
 from tapejit.ir.builder import Builder
 from tapejit.ir.graph import Graph, Node, Value, substituted_graph
@@ -85,14 +84,22 @@ def read_before(recorder: Recorder, cells: Iterable[str]) -> dict[str, Value]:
     """Reads of cells in the graph being recorded, for the nested graphs of the line that comes next."""
     out = {}
     for c in cells:
-        attrs = {"cell": c, "type": cell_type(recorder, c)}
+        attrs = {"cell": c, "type": recorder.cell_type(c)}
         out[c] = recorder.builder.emit(structure.read, (), attrs, name=c, tapes=recorder.tapes, place=places.here(2))[0]
     return out
 
 
-def cell_type(recorder: Recorder, cell: str) -> Type:
-    """The type of a cell of the function being recorded."""
-    return recorder.root.graph.cells[cell]
+def carried_cells(before: Mapping[str, Value], after: Mapping[str, Value]) -> list[Value]:
+    """What a loop's body leaves in the cells it writes. NotImplementedError for another size than it finds there."""
+    for cell, found in before.items():
+        if after[cell].type.shape != found.type.shape:
+            raise NotImplementedError(
+                places.with_place(
+                    f"a loop whose body gives the variable of state.{cell} another size: it finds {found.type} there and leaves "
+                    f"{after[cell].type}; change a loop variable with a shape invariant and assign that after the loop"
+                )
+            )
+    return [after[cell] for cell in before]
 
 
 def lift_reads(recorder: Recorder, graph: Graph) -> None:
@@ -110,4 +117,4 @@ def lift_reads(recorder: Recorder, graph: Graph) -> None:
 def assign_after(recorder: Recorder, cells: Iterable[str], values: Iterable[Value]) -> None:
     """Assign what cells hold after a line whose nested graphs wrote them."""
     for c, v in zip(cells, values, strict=True):
-        recorder.builder.emit(structure.assign, (v,), {"cell": c}, place=places.here(2), tapes=recorder.tapes)
+        recorder.write(c, v, places.here(2))

@@ -77,6 +77,7 @@ class Recorder:
         self.builder: Builder = Builder(graph, outer.builder.names if outer else None)
         self.tapes: tuple[str, ...] = outer.tapes if outer else ()
         self._last: tuple[Any, Value, str] | None = None
+        self._resized: dict[str, Type] = {}  # cells that the graph gives another size
         if outer is None:
             self.cells: dict[str, Any] = {}  # cell name -> variable
             self.captured: dict[str, Any] = {}  # const name -> tensor or array
@@ -245,7 +246,7 @@ class Recorder:
 
     # --------------------------------------------------------------------------------------- cells
     def cell(self, variable: Any, base: str, type: Type) -> str:
-        """The name of the cell that stands for `variable`."""
+        """The name of the cell that stands for `variable`. Sizes along its `open_axes` are those it has when the function runs."""
         root = self.root
         name = root._by_identity.get(id(variable))
         if name is None:
@@ -256,20 +257,31 @@ class Recorder:
             root._by_identity[id(variable)] = name
             root.cells[name] = variable
             root.keep.append(variable)
-            root.graph.cells[name] = type
+            dims = [sizes.named(self.new_size("N")) if k in variable.open_axes else d for k, d in enumerate(type.shape)]
+            root.graph.cells[name] = type.with_shape(tuple(dims))
         return name
+
+    def cell_type(self, cell: str) -> Type:
+        """The type of what a cell holds at this point of the program."""
+        return next((at._resized[cell] for at in self.around() if cell in at._resized), self.root.graph.cells[cell])
 
     def read(self, variable: Any, base: str, type: Type) -> Value:
         """The value of a variable at this point of the program."""
         cell = self.cell(variable, base, type)
-        return self.builder.emit(structure.read, (), {"cell": cell, "type": type}, name=cell, tapes=self.tapes, place=places.here(2))[0]
+        attrs = {"cell": cell, "type": self.cell_type(cell)}
+        return self.builder.emit(structure.read, (), attrs, name=cell, tapes=self.tapes, place=places.here(2))[0]
 
     def assign(self, variable: Any, base: str, type: Type, value: Any) -> None:
         """From here on the variable has `value`."""
         cell = self.cell(variable, base, type)
         place = places.here(2)
-        new = self.builder.literal(self.operand(value, type.dtype), place, base)
-        self.builder.emit(structure.assign, (new,), {"cell": cell}, place=place, tapes=self.tapes)
+        self.write(cell, self.builder.literal(self.operand(value, type.dtype), place, base), place)
+
+    def write(self, cell: str, value: Value, place: Place | None) -> None:
+        """From here on the cell has `value`."""
+        self.builder.emit(structure.assign, (value,), {"cell": cell}, place=place, tapes=self.tapes)
+        if value.type != self.cell_type(cell):
+            self._resized[cell] = value.type
 
     # --------------------------------------------------------------------------------------- sizes
     def new_size(self, base: str = "") -> str:

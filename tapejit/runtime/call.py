@@ -156,6 +156,9 @@ class PlainCall:
         tensors = [self._tensor(array) for array in delivered]
         for k, array in new.items():
             setattr(self._owner(plan.cells[k].owner, args), plan.cells[k].attribute, self._tensor(array))
+        for cell in plan.cells:
+            if cell.result is not None:
+                setattr(self._owner(cell.owner, args), cell.attribute, tensors[cell.result])
         return _returned(plan.returns, tensors, args)
 
     def _array(

@@ -206,7 +206,7 @@ def _finish(plan: int, status: int, held: int, made: int, table: int, leaf: int)
     if not _wrap(plan, held, made, table):
         _give_up(plan, held, made)
         return 0
-    _swap(plan, held, leaf)
+    _swap(plan, held, made, leaf)
     back = _answer(plan, made, leaf)
     for k in range(i64[plan + at.RESULT_COUNT]):
         c.Py_DecRef(i64[made + 8 * k])
@@ -240,7 +240,7 @@ def _make_cells(plan: int, held: int, table: int, leaf: int) -> int:
     """Decide for every cell that is written where to: into its own array if nobody else can see it, else into another one."""
     record = i64[plan + at.CELLS]
     for k in range(i64[plan + at.CELL_COUNT]):
-        if i64[record + at.KIND] != at.READ:
+        if i64[record + at.KIND] == at.IN_PLACE or i64[record + at.KIND] == at.SWAP:
             own = 0
             if i64[record + at.KIND] == at.IN_PLACE:
                 tensor = i64[owner_of(record, leaf) + i64[record + at.VALUE_AT]]
@@ -429,11 +429,14 @@ def _wrap(plan: int, held: int, made: int, table: int) -> int:
     return good
 
 
-def _swap(plan: int, held: int, leaf: int) -> int:
+def _swap(plan: int, held: int, made: int, leaf: int) -> int:
     """Give cells their new values. An array that nobody saw but its cell is the spare for the next call."""
     record = i64[plan + at.CELLS]
     for k in range(i64[plan + at.CELL_COUNT]):
         tensor = i64[held + HELD * k + 16]
+        if i64[record + at.KIND] == at.GIVEN:
+            tensor = i64[made + 8 * i64[record + at.WRITE_SLOT]]
+            c.Py_IncRef(tensor)
         if tensor != 0:
             where = owner_of(record, leaf) + i64[record + at.VALUE_AT]
             before = i64[where]

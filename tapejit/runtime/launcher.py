@@ -344,13 +344,13 @@ class _Printer:
         return self.record(fields)
 
     def cell(self, c: Cell) -> list[int]:
-        kind = at.READ if c.write is None else at.IN_PLACE if c.in_place else at.SWAP
+        kind = at.GIVEN if c.result is not None else at.READ if c.write is None else at.IN_PLACE if c.in_place else at.SWAP
         fields = {at.KIND: kind, **self.array(c.read, c.dtype, c.shape, self.expected(c.shape))}
         if isinstance(c.owner, Owner):
             fields[at.LEAF], fields[at.VALUE_AT] = self.plan.position(c.owner), slot_offset(c.owner.cls, c.attribute)
         else:
             fields[at.OBJECT], fields[at.VALUE_AT] = self.hold(c.owner), slot_offset(c.owner.__class__, c.attribute)
-        fields[at.WRITE_SLOT] = -1 if c.write is None else self.offsets[c.write]
+        fields[at.WRITE_SLOT] = c.result if c.result is not None else -1 if c.write is None else self.offsets[c.write]
         return self.record(fields)
 
     def result(self, r: Result) -> list[int]:

@@ -63,7 +63,7 @@ KEY = 72  # argument in a dict: its key
 ACCEPT_RAW = 56  # argument: 1 if a bare ndarray will do
 ITEM_BYTES = 64
 ALLOC = 72  # result: tp_alloc of SCALAR
-WRITE_SLOT = 80  # cell: offset into the table that gets the address to write to, or -1
+WRITE_SLOT = 80  # cell: offset into the table that gets the address to write to, or -1; of KIND GIVEN the number of a result
 VALUE_AT = 88  # cell: offset of the tensor in the object
 FIXED = 96  # 1 if no dim depends on a size
 LEAF = 104  # cell: number of the argument that has it, if OBJECT is 0; owner: of the first one that is the same, -1: any
@@ -74,7 +74,7 @@ RECORD_BYTES = 128
 # KIND of an argument: tensor; this object; same class and equal; same class and same 8 bytes; what a weak reference refers to; what has
 # cells; containers of RANK records at DIMS
 ARRAY, SAME, EQUAL, BITS, WEAK, OWNER, IN_TUPLE, IN_LIST, IN_DICT = 0, 1, 2, 3, 4, 5, 6, 7, 8
-READ, IN_PLACE, SWAP = 0, 1, 2  # KIND of a cell
+READ, IN_PLACE, SWAP, GIVEN = 0, 1, 2, 3  # KIND of a cell
 FRESH, DELIVERED = 0, 1  # KIND of a result: the launcher allocates it; the step does
 EXACT, BIND, SIZE = 0, 1, 2  # how a dim is given: number; the size at this offset of the table becomes it; is that size already
 COMPUTED = 3  # results only: address of a size

@@ -66,6 +66,7 @@ class Cell:
     addresses of its present and its new value: the same address where `in_place` and nobody else can see the array.
 
     `read` and `write` may be the same entry, for a step that changes one buffer; where the array must not be changed, the step gets a copy.
+    A new value that may be of another size is the `result` of that number.
     """
 
     owner: Any
@@ -75,6 +76,7 @@ class Cell:
     read: str | None
     write: str | None = None
     in_place: bool = False
+    result: int | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Plan:
 
     def locked(self) -> list[Any]:
         """The owners of cells whose groups a call locks: those it writes, if other Python threads run meanwhile."""
-        return [c.owner for c in self.cells if c.write is not None] if self.release_gil else []
+        return [c.owner for c in self.cells if c.write is not None or c.result is not None] if self.release_gil else []
 
     def position(self, owner: Owner) -> int:
         """The number of the leaf that an owner is. ValueError for one that is no argument."""
@@ -189,6 +191,9 @@ def check(plan: Plan) -> None:
     for name in [*named, *(r.slot for r in plan.results), *plan.constants, *plan.addresses, *plan.sizes]:
         if name is not None:
             plan.slot(name)
+    for c in plan.cells:
+        if c.result is not None and not 0 <= c.result < len(plan.results):
+            raise ValueError(f"there is no result {c.result}; the plan has {len(plan.results)}")
     for r in plan.results:
         if r.delivered and plan.slot(r.slot) + len(r.shape) >= len(plan.table):
             raise ValueError(f"the table has no room for the sizes of {r.slot!r}: {len(r.shape)} entries must follow it")

@@ -71,6 +71,7 @@ class Planner:
         self.definitions: Definitions = Definitions(outer.definitions.fresh if outer is not None else None)
         self.layout = Layout()
         self.assigned: dict[str, str] = {}  # cell -> value it ends up with
+        self.resized: dict[str, int] = {}  # cell -> the number of the result that it ends up with, of another size
         self.given: list[str] | None = None  # a nested graph's results go to these buffers
         self.state: list[str] = []  # and from there, for what a loop carries on, to these
         self.cell_buffer = {c: self.work.names.fresh(f"state_{c}") for c in graph.cells} if outer is None else {}
@@ -469,7 +470,7 @@ class Planner:
         table += ["arena", *known, "error", "callback"]
         program = Program(self.graph.name, placed, tuple(steps), tuple(table), total, tuple(known))
         cells = tuple(
-            CellPlan(c, t, self.cell_buffer[c], "in place" if c in in_place else self.new_cell.get(c, ""))
+            CellPlan(c, t, self.cell_buffer[c], "in place" if c in in_place else self.new_cell.get(c, ""), self.resized.get(c))
             for c, t in self.graph.cells.items()
         )
         return Plan(
@@ -523,4 +524,18 @@ def _title(stored: list[str]) -> str:
 
 def plan(graph: Graph, target: Target) -> Plan:
     """The program of `graph` for `target`, with its calling record."""
-    return Planner(graph, target).plan()
+    graph, resized = _resizing(graph)
+    planner = Planner(graph, target)
+    planner.resized = resized
+    return planner.plan()
+
+
+def _resizing(graph: Graph) -> tuple[Graph, dict[str, int]]:
+    """The graph with results, at the end, in place of assignments that give cells another size; and which result each such cell is given."""
+    last = {n.attrs["cell"]: n.args[0] for n in graph.body if n.op is structure.assign}
+    values = {c: v for c, v in last.items() if isinstance(v, Value) and v.type.shape != graph.cells[c].shape}
+    if not values:
+        return graph, {}
+    body = [n for n in graph.body if n.op is not structure.assign or n.attrs["cell"] not in values]
+    resized = {c: len(graph.results) + k for k, c in enumerate(values)}
+    return graph.with_body(body, [*graph.results, *values.values()]), resized

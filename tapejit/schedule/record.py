@@ -24,12 +24,16 @@ class HostWork:
 
 @dataclass(frozen=True)
 class CellPlan:
-    """How a program treats a cell: `written` "" (only read), "in place", or the name of the second buffer that takes its place."""
+    """How a program treats a cell: `written` "" (only read), "in place", or the name of the second buffer that takes its place.
+
+    A value of another size is the `result` of that number instead.
+    """
 
     cell: str
     type: Type
     buffer: str
     written: str
+    result: int | None = None
 
 
 @dataclass(frozen=True)

@@ -473,18 +473,6 @@ def test_variables_set_to_transposed_tensors_are_read_and_updated_by_steps():
     np.testing.assert_array_equal(double(), 2 * x.numpy())
 
 
-def test_size_of_a_variable_of_open_shape_does_not_change_in_a_traced_function():
-    v = tf.Variable([1.0], shape=[None])
-    v.assign([1.0, 2.0])
-
-    @tf.function
-    def grow():
-        v.assign(tf.concat([v, [3.0]], axis=0))
-
-    with pytest.raises(NotImplementedError, match="keeps the shape it has at the call"):
-        grow()
-
-
 def test_complex_rows_are_multiplied_in_place_natively():
     rows = (np.arange(12).reshape(6, 2) - 4 + 1j * np.arange(12).reshape(6, 2)).astype(np.complex128)
     v, w = tf.Variable(rows[:4]), tf.Variable(rows[:4])

@@ -462,6 +462,38 @@ def test_results_of_size_known_only_to_the_step(make):
     assert fail[0] == 0
 
 
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_cell_is_given_a_result_of_another_size(make, delivered):
+    v = Variable([1, 2])
+    cells = [Cell(v, "_value", I, (M,), None, result=0)]
+    if delivered:
+        result = Result("out", I, (sizes.named("K"),), delivered=True)
+        f = make(
+            "positive", "x out out.0 N fail", [Argument("x", I, (N,))], cells, [result], None, sizes=["N"], addresses={"fail": 0}
+        )  # fmt: skip
+    else:
+        f = make("increment", "x out N", [Argument("x", I, (N,))], cells, [Result("out", I, (N,))], Give(0), sizes=["N"])
+    first = v._value
+    out = f.call(t(1, -2, 3, 0, 5))
+    assert v._value._array.tolist() == ([1, 3, 5] if delivered else [2, -1, 4, 1, 6])
+    assert first._array.tolist() == [1, 2]
+    assert delivered or out is v._value
+    f.call(t(-1))
+    assert v._value._array.tolist() == ([] if delivered else [0])
+
+
+def test_a_failing_step_gives_a_cell_nothing(make):
+    v = Variable([1, 2])
+    result = Result("out", I, (sizes.named("K"),), delivered=True)
+    f = make(
+        "positive", "x out out.0 N fail", [Argument("x", I, (N,))], [Cell(v, "_value", I, (M,), None, result=0)], [result], None,
+        sizes=["N"], addresses={"fail": 1},
+    )  # fmt: skip
+    before = v._value
+    assert f.call(t(1, 2)) == 3
+    assert v._value is before
+
+
 def test_constants_reach_the_step(make):
     f = make("increment", "x y n", constants={"x": np.array([10, 20])}, results=[Result("y", I, (2,))], returns=Give(0), addresses={"n": 2})
     gc.collect()
@@ -598,6 +630,11 @@ def check_counts(make, calls):
     )  # fmt: skip
     failing = make("fail_negative", "x v w error", [Argument("x", I, ())], [Cell(Variable(1), "_value", I, (), "v", "w")])
     bad = Tensor(np.array(-1))
+    resized = Variable([1])
+    resizing = make(
+        "increment", "x out N", [Argument("x", I, (N,))], [Cell(resized, "_value", I, (M,), None, result=0)], [Result("out", I, (N,))], Give(0),
+        sizes=["N"],
+    )  # fmt: skip
     x = t(0, 0, 0)
     swapping = accumulate(make, w)
     watched = [
@@ -620,6 +657,7 @@ def check_counts(make, calls):
     ]
     f.call(x, "mode")
     swapping.call(x)
+    resizing.call(x)
     gc.collect()
     before, blocks = [sys.getrefcount(o) for o in watched], sys.getallocatedblocks()
     for _ in range(calls):
@@ -628,6 +666,7 @@ def check_counts(make, calls):
         f.call(x, mode=1)
         failing.call(bad)
         swapping.call(x)
+        resizing.call(x)
     gc.collect()
     after, blocks_after = [sys.getrefcount(o) for o in watched], sys.getallocatedblocks()
     assert [b - a for a, b in zip(before, after, strict=True) if abs(b - a) > 5] == []
