@@ -122,12 +122,13 @@ from tapejit.math import sign, sin, sinh, sqrt, square, subtract, tan, tanh, tru
 from tapejit.ordering import argsort, histogram_fixed_width, histogram_fixed_width_bins, searchsorted, sort
 from tapejit.output import print
 from tapejit.selection import *
+from tapejit.sparse_tensor import SparseTensor
 from tapejit.unknown import guard as _guard
 
 newaxis = None
 function.from_text = _from_text  # type: ignore[attr-defined]
 _guard(  # the namespaces that not every program needs are loaded at the first use
     __name__,
-    later=("data", "experimental", "keras", "test", "train"),
+    later=("data", "experimental", "keras", "sparse", "test", "train"),
     within=dict.fromkeys(("initializers", "losses", "metrics", "optimizers"), "keras"),
 )

@@ -13,6 +13,7 @@ from tapejit.indexed_slices import IndexedSlices
 from tapejit.ops import bitcast as _bitcast
 from tapejit.ops import complex as _complex
 from tapejit.ops import elementwise as e
+from tapejit.sparse_tensor import SparseTensor
 from tapejit.tensor import Tensor, convert_to_tensor
 
 __all__ = ["bitcast", "cast", "saturate_cast", "stop_gradient"]
@@ -26,6 +27,8 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     wanted = as_dtype(dtype)
     if isinstance(x, IndexedSlices):
         return IndexedSlices(cast(x.values, wanted), x.indices, x.dense_shape)
+    if isinstance(x, SparseTensor):
+        return x.with_values(cast(x.values, wanted))
     x = x if isinstance(x, Tensor) else convert_to_tensor(x)
     return x if x.dtype is wanted else e.cast(x, dtype=wanted)
 

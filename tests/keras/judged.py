@@ -5,18 +5,22 @@ backend named there. Out: in FILE a line of JSON when a test begins and one when
 so that a run whose process died goes on after the test that killed it. It also stands for the `conftest` of Keras' repository, which is
 not installed with Keras: two marks and `skip_if_backend`.
 
-Keras' tests were written for the backends and in the environment of Keras' own developers. Three things are translated, none of which
+Keras' tests were written for the backends and in the environment of Keras' own developers. Four things are translated, none of which
 touches what a test computes or expects:
 
 - A file that knows all backends by name finds ours under the name of the seat it sits in, as long as it is imported (`KNOWS_BY_NAME`).
 - A function that looks the name of the processor up by backend finds ours where it has PyTorch's, which has the same: "cpu" (`TABLES`).
 - A file may import a library that is not installed, as most of its tests do not use it. For TensorFlow it gets tapejit, for others a
   module that has nothing. Keras itself does not see them. A test that then fails for want of the library has the outcome "absent".
+- A function that spells sparse tensors, once for TensorFlow and once for JAX, and asks which backend there is, is told TensorFlow, whose
+  spelling is tapejit's too: its `import tensorflow` gives it tapejit, so that `tf.SparseTensor` and all else it calls are tapejit's own.
 """
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import functools
 import json
 import os
 import re
@@ -37,6 +41,7 @@ if os.environ.get("KERAS_BACKEND", "") in ("", "tapejit"):
     import tapejit
 
     tapejit.keras.backend  # noqa: B018  Keras is imported when the first of its names is asked for
+from keras.src import backend as keras_backend
 from keras.src.backend import backend, config
 from keras.src.utils import module_utils
 
@@ -56,6 +61,28 @@ def skip_if_backend(name: str, reason: str) -> Any:
     return pytest.mark.skipif(backend() == name, reason=reason)
 
 
+@functools.cache
+def spells_sparse_tensors(code: CodeType) -> bool:
+    """Whether a function, not a file, has a branch in which it imports the sparse tensors of JAX."""
+    return code.co_name != "<module>" and not {"jax.experimental", "jax.experimental.sparse"}.isdisjoint(code.co_names)
+
+
+def spell_as_tensorflow() -> None:
+    """Have functions that spell sparse tensors do so as for TensorFlow, with tapejit in its place."""
+    importing = builtins.__import__
+
+    def asked() -> str:
+        return "tensorflow" if spells_sparse_tensors(sys._getframe(1).f_code) else backend()
+
+    def imported(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "tensorflow" and spells_sparse_tensors(sys._getframe(1).f_code):
+            return tapejit
+        return importing(name, *args, **kwargs)
+
+    keras_backend.backend = asked
+    builtins.__import__ = imported
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--judged-log", type=Path, required=True)
     parser.addoption("--judged-sample", type=int, default=1)
@@ -65,6 +92,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requires_trainable_backend: trains")
     config.addinivalue_line("markers", "multi_device: needs several devices")
     config.pluginmanager.register(_Log(config), "judged-log")
+    if backend() == "tapejit":
+        spell_as_tensorflow()
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

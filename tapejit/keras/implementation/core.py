@@ -31,7 +31,7 @@ from tapejit.variable import paused_tapes
 
 py_slice = slice  # Keras has a function of that name
 
-SUPPORTS_SPARSE_TENSORS = False
+SUPPORTS_SPARSE_TENSORS = True
 SUPPORTS_RAGGED_TENSORS = False
 SUPPORTS_COMPLEX_DTYPES = True
 IS_THREAD_SAFE = False  # a thread for callbacks costs more than they do
@@ -57,7 +57,7 @@ class Variable(KerasVariable):
         self._value.assign(cast(value, self._dtype))
 
     def _convert_to_tensor(self, value: Any, dtype: Any = None) -> Any:
-        return convert_to_tensor(value, dtype=dtype)
+        return dense_tensor(value, dtype)
 
     @property
     def handle(self) -> tf.Variable:
@@ -101,12 +101,18 @@ class Variable(KerasVariable):
 
 
 def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None, ragged: bool | None = None) -> Any:
-    """`x` as a tensor of `dtype`; without one, of the dtype it has, Python numbers of Keras' own."""
-    if sparse:
-        raise ValueError("`sparse=True` is not supported with the tapejit backend")
+    """`x` as a tensor of `dtype`; without one, of the dtype it has, Python numbers of Keras' own. A sparse tensor stays one unless `sparse`
+    is False."""
     if ragged:
         raise ValueError("`ragged=True` is not supported with the tapejit backend")
-    if hasattr(x, "read_tensor"):
+    return cast(x, dtype or x.dtype) if sparse is not False and isinstance(x, tf.SparseTensor) else dense_tensor(x, dtype)
+
+
+def dense_tensor(x: Any, dtype: Any = None) -> Any:
+    """`x` as a tensor of `dtype` that is not sparse: what functions take that have no rule of their own for sparse tensors."""
+    if isinstance(x, tf.SparseTensor):
+        x = tf.sparse.to_dense(x)
+    elif hasattr(x, "read_tensor"):
         x = x.read_tensor()
     elif hasattr(x, "to_tensor"):
         x = x.to_tensor()
@@ -128,17 +134,17 @@ def _cast(x: Any, dtype: Any) -> Any:
 
 
 def cast(x: Any, dtype: Any) -> Any:
-    """`x` as a tensor of `dtype`; a sparse gradient stays one."""
-    return _cast(x, dtype) if isinstance(x, tf.IndexedSlices) else convert_to_tensor(x, dtype)
+    """`x` as a tensor of `dtype`; sparse tensors and gradients stay so."""
+    return _cast(x, dtype) if isinstance(x, tf.IndexedSlices | tf.SparseTensor) else dense_tensor(x, dtype)
 
 
 def convert_to_numpy(x: Any) -> np.ndarray:
-    x = x.read_tensor() if hasattr(x, "read_tensor") else x
+    x = dense_tensor(x) if isinstance(x, tf.SparseTensor) or hasattr(x, "read_tensor") else x
     return np.array(x.numpy_view() if isinstance(x, tf.EagerTensor) else x)
 
 
 def is_tensor(x: Any) -> bool:
-    return isinstance(x, tf.Tensor | tf.Variable)
+    return isinstance(x, tf.Tensor | tf.Variable | tf.SparseTensor)
 
 
 def shape(x: Any) -> tuple[Any, ...]:
@@ -158,13 +164,21 @@ def compute_output_spec(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> An
         recorder = Recorder(Graph("output_spec"))
         open_size = sizes.named(recorder.new_size("N"))  # one for all, as an op of two inputs may want theirs to agree
 
+        def parameter(dtype: Any, dims: tuple[Dim, ...]) -> GraphTensor:
+            return GraphTensor(recorder.builder.parameter("x", Type(dtypes.as_dtype(dtype), dims)), recorder)
+
         def entered(x: Any) -> Any:
             if not isinstance(x, KerasTensor | GraphTensor):  # one of a function being traced counts by its type as well
                 return x
             dims = tuple(d if isinstance(d, int) else open_size for d in x.shape)
-            return GraphTensor(recorder.builder.parameter("x", Type(dtypes.as_dtype(x.dtype), dims)), recorder)
+            if not getattr(x, "sparse", False):
+                return parameter(x.dtype, dims)
+            count = sizes.named(recorder.new_size("K"))
+            return tf.SparseTensor(parameter("int64", (count, len(dims))), parameter(x.dtype, (count,)), dims)
 
         def left(x: Any) -> Any:
+            if isinstance(x, tf.SparseTensor):
+                return KerasTensor(x.shape.as_list(), standardize_dtype(x.dtype), sparse=True)
             if hasattr(x, "read_tensor"):
                 x = x.read_tensor()
             return KerasTensor(x.shape.as_list(), standardize_dtype(x.dtype)) if is_tensor(x) else x

@@ -11,7 +11,8 @@ from keras.src import tree
 from keras.src.backend.config import floatx
 
 import tapejit as tf
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import all_floating, floating, unary_floating
 from tapejit.ops.lu import lu as factorized
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import tapejit as tf
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import alike, all_floating, floating, unary_floating
 
 __all__ = [

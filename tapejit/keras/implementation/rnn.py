@@ -8,7 +8,8 @@ from typing import Any
 from keras.src import tree
 
 import tapejit as tf
-from tapejit.keras.implementation.core import convert_to_tensor, scan
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
+from tapejit.keras.implementation.core import scan
 from tapejit.keras.implementation.numpy.promotion import alike
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from keras.src.backend.config import standardize_data_format
 
 import tapejit as tf
-from tapejit.keras.implementation.core import convert_to_tensor
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 
 
 def one_of(name: str, value: Any, known: Collection[Any]) -> None:

@@ -8,7 +8,8 @@ from keras.src.backend.common import standardize_dtype
 from keras.src.backend.config import epsilon
 
 import tapejit as tf
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import alike
 from tapejit.ops.gathering import in_range
 from tapejit.ops.picking import pick
@@ -18,14 +19,28 @@ __all__ = ["binary_crossentropy", "categorical_crossentropy", "multi_hot", "one_
 
 def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
     """A row for every integer, with a one at that place; all zeros for integers out of range."""
-    if sparse:
-        raise ValueError("`sparse=True` is not supported with the tapejit backend")
-    return tf.one_hot(convert_to_tensor(x, "int32"), num_classes, axis=axis, dtype=tf.as_dtype(standardize_dtype(dtype or "float32")))
+    x, wanted = convert_to_tensor(x, "int32"), tf.as_dtype(standardize_dtype(dtype or "float32"))
+    return _sparse_one_hot(x, num_classes, axis, wanted) if sparse else tf.one_hot(x, num_classes, axis=axis, dtype=wanted)
+
+
+def _sparse_one_hot(x: Any, num_classes: int, axis: int, dtype: Any) -> Any:
+    """`one_hot` as a sparse tensor with an element for every integer in range."""
+    dims = list(x.dims)
+    dims.insert(axis % (len(dims) + 1), num_classes)
+    at = tf.where(tf.logical_and(x >= 0, x < num_classes))
+    columns = tf.unstack(at, axis=1) if x.dims else []
+    columns.insert(axis % (len(x.dims) + 1), tf.cast(tf.gather_nd(x, at), tf.int64))
+    indices = tf.stack(columns, 1)
+    return tf.SparseTensor(indices, tf.ones(indices.dims[:1], dtype), dims)
 
 
 def multi_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
     """Ones at the places that the integers along axis 1 name (along axis 0 of a vector)."""
-    rows = one_hot(x, num_classes, axis, dtype, sparse)
+    if sparse:
+        rows = one_hot(x, num_classes, axis, "int32", sparse)
+        out = tf.sparse.reduce_sum(rows, 1 if len(rows.dims) > 2 else 0, output_is_sparse=True)
+        return out.with_values(tf.ones(out.values.dims, tf.as_dtype(standardize_dtype(dtype or "float32"))))
+    rows = one_hot(x, num_classes, axis, dtype)
     reduce = tf.reduce_any if rows.dtype == tf.bool else tf.reduce_max
     return reduce(rows, 1 if len(rows.dims) > 2 else 0)
 

@@ -10,7 +10,8 @@ from typing import Any
 from keras.src.backend.common.dtypes import result_type
 
 import tapejit as tf
-from tapejit.keras.implementation.core import cast, convert_to_tensor, scan
+from tapejit.keras.implementation.core import cast, scan
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 
 __all__ = ["ctc_decode", "ctc_loss"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import tapejit as tf
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import alike
 
 __all__ = ["batch_normalization", "moments"]

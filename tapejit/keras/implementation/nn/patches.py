@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import tapejit as tf
-from tapejit.keras.implementation.core import convert_to_tensor
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.ops.windows import fold as folded
 from tapejit.ops.windows import patches
 

@@ -14,7 +14,8 @@ from keras.src.backend.common.backend_utils import (
 from keras.src.backend.config import standardize_data_format
 
 import tapejit as tf
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import alike
 
 __all__ = [

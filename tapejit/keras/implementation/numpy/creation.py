@@ -11,7 +11,8 @@ from keras.src.backend.config import floatx
 
 import tapejit as tf
 from tapejit.core.sizes import Dim
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import all_floating, dtype_of, floating, is_number, wide
 from tapejit.ops import elementwise
 from tapejit.ops.creation import iota

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 import tapejit as tf
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import (
     alike,
     all_floating,
@@ -26,7 +27,7 @@ from tapejit.keras.implementation.numpy.promotion import (
     unary_whole,
     wide,
 )
-from tapejit.keras.implementation.numpy.rows import by_rows
+from tapejit.keras.implementation.sparse import keeps_zeros, of_both, of_either, of_first
 from tapejit.ops import elementwise as e
 
 __all__ = [
@@ -128,27 +129,27 @@ __all__ = [
 ]  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------ arithmetic
-add = binary(tf.add, tf.logical_or)
-subtract = binary(tf.subtract)
-multiply = by_rows(binary(tf.multiply, tf.logical_and))
-maximum = binary(tf.maximum, tf.logical_or)
-minimum = binary(tf.minimum, tf.logical_and)
+add = of_both(binary(tf.add, tf.logical_or))
+subtract = of_both(binary(tf.subtract))
+multiply = of_either(binary(tf.multiply, tf.logical_and))
+maximum = of_both(binary(tf.maximum, tf.logical_or))
+minimum = of_both(binary(tf.minimum, tf.logical_and))
 mod = binary(tf.math.floormod)
 fmod = binary(tf.math.truncatemod)
 floor_divide = binary(tf.math.floordiv)
-true_divide = divide = by_rows(binary_floating(tf.divide))
+true_divide = divide = of_first(binary_floating(tf.divide))
 divide_no_nan = binary_floating(tf.math.divide_no_nan)
 
-absolute = abs = by_rows(unary(lambda x: x if x.dtype.is_bool or x.dtype.is_unsigned else tf.abs(x)))
-fabs = unary_floating(tf.abs)
-negative = by_rows(unary_numeric(lambda x: 0 - x if x.dtype.is_unsigned else tf.negative(x)))
-sign = by_rows(unary_numeric(lambda x: tf.cast(x > 0, x.dtype) if x.dtype.is_unsigned else tf.sign(x)))
-square = by_rows(unary_numeric(tf.square))
+absolute = abs = keeps_zeros(unary(lambda x: x if x.dtype.is_bool or x.dtype.is_unsigned else tf.abs(x)))
+fabs = keeps_zeros(unary_floating(tf.abs))
+negative = keeps_zeros(unary_numeric(lambda x: 0 - x if x.dtype.is_unsigned else tf.negative(x)))
+sign = keeps_zeros(unary_numeric(lambda x: tf.cast(x > 0, x.dtype) if x.dtype.is_unsigned else tf.sign(x)))
+square = keeps_zeros(unary_numeric(tf.square))
 reciprocal = unary_floating(tf.math.reciprocal)
-floor = unary_floating(tf.floor)
-ceil = unary_floating(tf.math.ceil)
-trunc = unary_whole(e.trunc)
-copy = unary(tf.identity)
+floor = keeps_zeros(unary_floating(tf.floor))
+ceil = keeps_zeros(unary_floating(tf.math.ceil))
+trunc = keeps_zeros(unary_whole(e.trunc))
+copy = keeps_zeros(unary(tf.identity))
 
 
 def power(x1: Any, x2: Any) -> Any:
@@ -161,6 +162,7 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Any:
     return minimum(maximum(numeric(x), x_min), x_max)
 
 
+@keeps_zeros
 def round(x: Any, decimals: int = 0) -> Any:
     """`x` to so many decimals, halves to even digits; integers to tens, hundreds ... for negative `decimals`."""
     x = convert_to_tensor(x)
@@ -248,12 +250,12 @@ less = binary(tf.less)
 less_equal = binary(tf.less_equal)
 
 isfinite = test(tf.math.is_finite, True)
-isinf = test(tf.math.is_inf, False)
-isnan = test(tf.math.is_nan, False)
+isinf = keeps_zeros(test(tf.math.is_inf, False))
+isnan = keeps_zeros(test(tf.math.is_nan, False))
 isposinf = test(lambda x: x == math.inf, False)
 isneginf = test(lambda x: x == -math.inf, False)
-signbit = unary(
-    lambda x: e.copysign(tf.ones_like(x), x) < 0 if x.dtype.is_floating else tf.fill(x.dims, False) if x.dtype.is_bool else x < 0
+signbit = keeps_zeros(
+    unary(lambda x: e.copysign(tf.ones_like(x), x) < 0 if x.dtype.is_floating else tf.fill(x.dims, False) if x.dtype.is_bool else x < 0)
 )
 
 
@@ -321,13 +323,13 @@ def logical_not(x: Any) -> Any:
 
 
 # -------------------------------------------------------------------------------------------- powers and logarithms
-sqrt = by_rows(unary_floating(tf.sqrt))
-cbrt = unary_floating(lambda x: tf.sign(x) * tf.pow(tf.abs(x), 1 / 3))
+sqrt = keeps_zeros(unary_floating(tf.sqrt))
+cbrt = keeps_zeros(unary_floating(lambda x: tf.sign(x) * tf.pow(tf.abs(x), 1 / 3)))
 exp = unary_floating(tf.exp)
 exp2 = unary_floating(lambda x: tf.exp(x * math.log(2)))
-expm1 = unary_floating(tf.math.expm1)
+expm1 = keeps_zeros(unary_floating(tf.math.expm1))
 log = unary_floating(tf.math.log)
-log1p = unary_floating(tf.math.log1p)
+log1p = keeps_zeros(unary_floating(tf.math.log1p))
 log2 = unary_floating(lambda x: tf.math.log(x) / math.log(2))
 log10 = unary_floating(lambda x: tf.math.log(x) / math.log(10))
 i0 = unary_floating(tf.math.bessel_i0)
@@ -348,21 +350,21 @@ logaddexp = _log_sum(1.0)
 logaddexp2 = _log_sum(math.log(2))
 
 # ------------------------------------------------------------------------------------------------ angles
-sin = unary_floating(tf.sin)
+sin = keeps_zeros(unary_floating(tf.sin))
 cos = unary_floating(tf.cos)
-tan = unary_floating(tf.tan)
-sinh = unary_floating(tf.sinh)
+tan = keeps_zeros(unary_floating(tf.tan))
+sinh = keeps_zeros(unary_floating(tf.sinh))
 cosh = unary_floating(tf.cosh)
-tanh = unary_floating(tf.tanh)
-arcsin = unary_floating(tf.asin)
+tanh = keeps_zeros(unary_floating(tf.tanh))
+arcsin = keeps_zeros(unary_floating(tf.asin))
 arccos = unary_floating(tf.acos)
-arctan = unary_floating(tf.atan)
-arcsinh = unary_floating(tf.asinh)
+arctan = keeps_zeros(unary_floating(tf.atan))
+arcsinh = keeps_zeros(unary_floating(tf.asinh))
 arccosh = unary_floating(tf.acosh)
-arctanh = unary_floating(tf.atanh)
+arctanh = keeps_zeros(unary_floating(tf.atanh))
 arctan2 = binary_floating(tf.atan2)
-deg2rad = unary_floating(lambda x: x * (math.pi / 180))
-rad2deg = unary_floating(lambda x: x * (180 / math.pi))
+deg2rad = keeps_zeros(unary_floating(lambda x: x * (math.pi / 180)))
+rad2deg = keeps_zeros(unary_floating(lambda x: x * (180 / math.pi)))
 
 
 def sinc(x: Any) -> Any:
@@ -373,7 +375,7 @@ def sinc(x: Any) -> Any:
 
 
 # ----------------------------------------------------------------------------------------------- complex numbers
-conjugate = conj = unary(tf.math.conj)
-real = unary(lambda x: tf.math.real(x) if x.dtype.is_complex else x)
-imag = unary(lambda x: tf.math.imag(x) if x.dtype.is_complex else tf.zeros_like(x))
+conjugate = conj = keeps_zeros(unary(tf.math.conj))
+real = keeps_zeros(unary(lambda x: tf.math.real(x) if x.dtype.is_complex else x))
+imag = keeps_zeros(unary(lambda x: tf.math.imag(x) if x.dtype.is_complex else tf.zeros_like(x)))
 angle = unary_floating(tf.math.angle)

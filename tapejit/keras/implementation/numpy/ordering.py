@@ -8,13 +8,17 @@ from typing import Any
 
 import tapejit as tf
 from tapejit.core import sizes
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.creation import linspace
 from tapejit.keras.implementation.numpy.promotion import alike, floating, tensors, wide
 from tapejit.keras.implementation.numpy.shapes import moveaxis, ravel
+from tapejit.keras.implementation.sparse import keeps_zeros
 from tapejit.math import axes_of
 from tapejit.ops.creation import iota
 from tapejit.ops.slicing import axis_slice, scalar_of
+from tapejit.sparse import indices_at, places_of, summed
+from tapejit.tensor import dims_of
 
 __all__ = [
     "argpartition", "argsort", "bincount", "digitize", "histogram", "isin", "median", "nanmedian", "nanpercentile", "nanquantile",
@@ -129,6 +133,7 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
     return found if len(values.dims) == 1 else tf.reshape(found, values.dims)
 
 
+@keeps_zeros
 def digitize(x: Any, bins: Any) -> Any:
     """The number of the bin, of those that begin at the sorted `bins`, into which each element falls: 0 is before the first."""
     return searchsorted(bins, x, "right")
@@ -148,13 +153,28 @@ def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) ->
 # ------------------------------------------------------------------------------------------------ counting
 def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Any:
     """How often each of 0, 1, ... occurs in a vector or in each row of a matrix, or the sum of its weights; `minlength` numbers or more."""
-    if sparse:
-        raise ValueError("`sparse=True` is not supported with the tapejit backend")
+    if sparse or isinstance(x, tf.SparseTensor):
+        return _sparse_counts(x, weights, minlength)
     x = convert_to_tensor(x)
     if weights is not None:
         x_, weights = tensors(x, weights)
         weights = cast(weights, x_.dtype)
     return tf.math.bincount(cast(x, "int32"), weights, minlength, axis=-1)
+
+
+def _sparse_counts(x: Any, weights: Any, minlength: int) -> Any:
+    """`bincount` as a sparse tensor; what has no place in a sparse `x` is not counted. ValueError for weights of other places."""
+    if isinstance(x, tf.SparseTensor) and weights is not None:
+        if not isinstance(weights, tf.SparseTensor):
+            raise ValueError("`x` and `weights` must both be sparse tensors")
+        weights = weights.values
+    dims = x.dims if isinstance(x, tf.SparseTensor) else convert_to_tensor(x).dims
+    rows = x.indices if isinstance(x, tf.SparseTensor) else indices_at(tf.range(tf.size(x), dtype=tf.int64), dims)
+    numbers = cast(ravel(x.values if isinstance(x, tf.SparseTensor) else x), "int64")
+    counted = tf.ones_like(numbers, tf.int32) if weights is None else ravel(weights)
+    size = tf.maximum(tf.reduce_max(numbers) + 1, minlength)
+    dims = (*dims[:-1], dims_of(size)[0])
+    return summed(places_of(tf.concat([rows[:, :-1], tf.expand_dims(numbers, 1)], 1), dims), counted, dims)
 
 
 def histogram(x: Any, bins: Any = 10, range: Any = None) -> tuple[Any, Any]:

@@ -9,7 +9,8 @@ from keras.src.backend.common.backend_utils import vectorize_impl
 
 import tapejit as tf
 from tapejit.core.sizes import Dim
-from tapejit.keras.implementation.core import cast, convert_to_tensor, vectorized_map
+from tapejit.keras.implementation.core import cast, vectorized_map
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import alike, all_floating, tensors
 from tapejit.keras.implementation.numpy.reductions import sum as sum_along
 from tapejit.keras.implementation.numpy.shapes import moveaxis, ravel

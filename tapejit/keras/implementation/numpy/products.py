@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras.src.backend.common.dtypes import result_type
+
 import tapejit as tf
 from tapejit.core import sizes
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import all_floating, floating, numeric, tensors
 from tapejit.keras.implementation.numpy.shapes import moveaxis, ravel
 from tapejit.ops.slicing import axis_slice
+from tapejit.sparse import product, sparse_product, turned
 
 __all__ = [
     "corrcoef", "correlate", "cross", "dot", "einsum", "inner", "kron", "matmul", "outer", "slogdet", "tensordot", "vdot",
@@ -23,7 +27,9 @@ def _factors(*xs: Any) -> tuple[Any, ...]:
 
 
 def matmul(x1: Any, x2: Any) -> Any:
-    """NumPy's `@`: vectors are rows or columns as needed, leading axes broadcast; of int8 in int32."""
+    """NumPy's `@`: vectors are rows or columns as needed, leading axes broadcast; of int8 in int32. Of sparse matrices sparse."""
+    if isinstance(x1, tf.SparseTensor) or isinstance(x2, tf.SparseTensor):
+        return _sparse_product(x1, x2)
     x1, x2 = convert_to_tensor(x1), convert_to_tensor(x2)
     if x1.dtype == x2.dtype == tf.int8:
         x1, x2 = cast(x1, "int32"), cast(x2, "int32")
@@ -37,6 +43,17 @@ def matmul(x1: Any, x2: Any) -> Any:
     else:
         out = tf.matmul(x1, x2)
     return cast(out, dtype)
+
+
+def _sparse_product(x1: Any, x2: Any) -> Any:
+    """The product of matrices of which at least one is sparse. Those of a variable by a sparse one that was cast to no other dtype gives
+    it a gradient of the rows that were used."""
+    x1, x2 = (x if isinstance(x, tf.SparseTensor) else convert_to_tensor(x) for x in (x1, x2))
+    dtype = result_type(*("int32" if x1.dtype == x2.dtype == tf.int8 else x.dtype.name for x in (x1, x2)))
+    x1, x2 = cast(x1, dtype), cast(x2, dtype)
+    if not isinstance(x1, tf.SparseTensor):
+        return turned(product(turned(x2), turned(x1)))
+    return sparse_product(x1, x2) if isinstance(x2, tf.SparseTensor) else product(x1, x2)
 
 
 def dot(x1: Any, x2: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 from keras.src.backend.common.dtypes import result_type
 
 import tapejit as tf
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 
 Function = Callable[..., Any]
 

@@ -9,7 +9,8 @@ from typing import Any
 from keras.src.backend.common.dtypes import result_type
 
 import tapejit as tf
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import all_floating, floating, numeric, wide
 from tapejit.math import axes_of
 from tapejit.ops.reductions import count_of
@@ -37,6 +38,8 @@ def _without_nan(x: Any, value: float) -> Any:
 
 # ---------------------------------------------------------------------------------------------------- sums
 def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    if isinstance(x, tf.SparseTensor):
+        return tf.sparse.reduce_sum(cast(x, _SUMMED.get(x.dtype.name, x.dtype)), axis, keepdims, output_is_sparse=True)
     return tf.reduce_sum(_summed(x), axis, keepdims)
 
 
@@ -45,6 +48,9 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) ->
 
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    if isinstance(x, tf.SparseTensor):
+        total = sum(cast(x, result_type(x.dtype.name, float)), axis, keepdims)
+        return total.with_values(total.values / count_of(x, axes_of(x, axis), total.dtype))
     return tf.reduce_mean(floating(x), axis, keepdims)
 
 

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from keras.src.backend.common import standardize_dtype
+from keras.src.backend.common.dtypes import result_type
 
 import tapejit as tf
 from tapejit.core import sizes
 from tapejit.core.sizes import Dim
-from tapejit.keras.implementation.core import cast, convert_to_tensor
+from tapejit.keras.implementation.core import cast
+from tapejit.keras.implementation.core import convert_to_tensor as sparse_or_dense
+from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import tensors
 from tapejit.math import axes_of
 from tapejit.ops.creation import iota
@@ -36,6 +39,8 @@ def size(x: Any) -> Any:
 
 
 def reshape(x: Any, newshape: Any) -> Any:
+    if isinstance(x, tf.SparseTensor):
+        return tf.sparse.reshape(x, newshape)
     return tf.reshape(convert_to_tensor(x), newshape)
 
 
@@ -44,17 +49,27 @@ def ravel(x: Any) -> Any:
 
 
 def squeeze(x: Any, axis: Any = None) -> Any:
+    if isinstance(x, tf.SparseTensor):
+        return tf.sparse.reshape(x, _without(x.dims, axis))
     x = convert_to_tensor(x)
     axes = None if axis is None else [int(a) for a in _listed(axis)]
     return x if axes == [] else tf.squeeze(x, axes)
 
 
+def _without(dims: tuple[Dim, ...], axis: Any) -> list[Dim]:
+    """Sizes without those of these axes, or without those that are 1. ValueError for an axis of another size."""
+    axes = [k for k, d in enumerate(dims) if isinstance(d, int) and d == 1] if axis is None else _axes(axis, len(dims))
+    if any(isinstance(dims[k], int) and dims[k] != 1 for k in axes):
+        raise ValueError(f"cannot squeeze axis {axis} of a tensor of shape {tf.TensorShape(dims)}: its size is not 1")
+    return [d for k, d in enumerate(dims) if k not in axes]
+
+
 def expand_dims(x: Any, axis: Any) -> Any:
     """`x` with axes of size 1 at these places of the result."""
-    x = convert_to_tensor(x)
+    x = sparse_or_dense(x)
     new = set(_axes(axis, len(x.dims) + len(_listed(axis))))
     rest = iter(x.dims)
-    return tf.reshape(x, [1 if k in new else next(rest) for k in range(len(x.dims) + len(new))])
+    return reshape(x, [1 if k in new else next(rest) for k in range(len(x.dims) + len(new))])
 
 
 def broadcast_to(x: Any, shape: Any) -> Any:
@@ -96,9 +111,11 @@ def view(x: Any, dtype: Any = None) -> Any:
 
 # ------------------------------------------------------------------------------------------------ order of axes
 def transpose(x: Any, axes: Any = None) -> Any:
-    x = convert_to_tensor(x)
+    x = sparse_or_dense(x)
     order = list(reversed(range(len(x.dims)))) if axes is None else _axes(axes, len(x.dims))
-    return x if order == list(range(len(x.dims))) else tf.transpose(x, order)
+    if order == list(range(len(x.dims))):
+        return x
+    return tf.sparse.transpose(x, order) if isinstance(x, tf.SparseTensor) else tf.transpose(x, order)
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
@@ -153,6 +170,9 @@ def rot90(array: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
 
 # ------------------------------------------------------------------------------------------------ joining
 def concatenate(xs: Any, axis: int | None = 0) -> Any:
+    if axis is not None and all(isinstance(x, tf.SparseTensor) for x in xs):
+        dtype = result_type(*(x.dtype.name for x in xs))
+        return tf.sparse.concat(axis, [cast(x, dtype) for x in xs])
     xs = tensors(*xs)
     if axis is None:
         xs, axis = [ravel(x) for x in xs], 0
