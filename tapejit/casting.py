@@ -9,11 +9,9 @@ import numpy as np
 from tapejit.core import places
 from tapejit.core.dtypes import DType, as_dtype
 from tapejit.core.errors import InvalidArgumentError
-from tapejit.indexed_slices import IndexedSlices
 from tapejit.ops import bitcast as _bitcast
 from tapejit.ops import complex as _complex
 from tapejit.ops import elementwise as e
-from tapejit.sparse_tensor import SparseTensor
 from tapejit.tensor import Tensor, convert_to_tensor
 
 __all__ = ["bitcast", "cast", "saturate_cast", "stop_gradient"]
@@ -25,11 +23,10 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     Gradients pass between floating and complex dtypes and end at others. TypeError for something that names no dtype.
     """
     wanted = as_dtype(dtype)
-    if isinstance(x, IndexedSlices):
-        return IndexedSlices(cast(x.values, wanted), x.indices, x.dense_shape)
-    if isinstance(x, SparseTensor):
-        return x.with_values(cast(x.values, wanted))
-    x = x if isinstance(x, Tensor) else convert_to_tensor(x)
+    if not isinstance(x, Tensor):
+        if hasattr(x, "with_values"):  # a sparse one
+            return x.with_values(cast(x.values, wanted))
+        x = convert_to_tensor(x)
     return x if x.dtype is wanted else e.cast(x, dtype=wanted)
 
 

@@ -18,7 +18,7 @@ __all__ = ["clip_by_global_norm", "clip_by_norm", "clip_by_value", "global_norm"
 def _on_values(x: Any, f: Callable[[Any], Any]) -> Any:
     """`f` of a tensor, or of the rows that `IndexedSlices` hold."""
     if isinstance(x, IndexedSlices):
-        return IndexedSlices(f(x.values), x.indices, x.dense_shape)
+        return x.with_values(f(x.values))
     return f(convert_to_tensor(x))
 
 

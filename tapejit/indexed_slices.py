@@ -82,7 +82,8 @@ class IndexedSlices:
         """The dense value."""
         return self.to_tensor().numpy()
 
-    def _with(self, values: Any) -> IndexedSlices:
+    def with_values(self, values: Any) -> IndexedSlices:
+        """Other rows at the same indices."""
         return IndexedSlices(values, self._indices, self._dense)
 
     def __add__(self, other: Any) -> Any:
@@ -103,17 +104,17 @@ class IndexedSlices:
         return other - self.to_tensor()
 
     def __neg__(self) -> IndexedSlices:
-        return self._with(-self._values)
+        return self.with_values(-self._values)
 
     def __mul__(self, other: Any) -> Any:
         scalar = not getattr(other, "dims", ()) and not getattr(other, "shape", ())
-        return self._with(self._values * other) if scalar else self.to_tensor() * other
+        return self.with_values(self._values * other) if scalar else self.to_tensor() * other
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Any:
         scalar = not getattr(other, "dims", ()) and not getattr(other, "shape", ())
-        return self._with(self._values / other) if scalar else self.to_tensor() / other
+        return self.with_values(self._values / other) if scalar else self.to_tensor() / other
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         return self.to_tensor().__array__(dtype)

@@ -6,13 +6,15 @@ from typing import Any
 
 import optree
 
+from tapejit.arrays import reshape
+from tapejit.casting import cast
 from tapejit.core import dtypes, places, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
-from tapejit.ops import elementwise as e
 from tapejit.nest import COMPOSITES
 from tapejit.ops.creation import shape_vector
+from tapejit.selection import gather, gather_nd
 from tapejit.tensor import convert_to_tensor, dims_of
 
 __all__ = ["SparseTensor"]
@@ -29,7 +31,7 @@ class SparseTensor:
     __slots__ = ("_dims", "_indices", "_open", "_values")
 
     def __init__(self, indices: Any, values: Any, dense_shape: Any) -> None:
-        self._indices, self._values = _as_int64(convert_to_tensor(indices)), convert_to_tensor(values)
+        self._indices, self._values = cast(convert_to_tensor(indices), dtypes.int64), convert_to_tensor(values)
         dims = dims_of(dense_shape)
         self._dims: Any = dims
         self._open: Any = None  # the sizes that are known beforehand, with None for the others, and the vector of all
@@ -90,6 +92,37 @@ class SparseTensor:
         """The sparse tensor of parts that are known to fit."""
         return cls.from_parts(dims, (indices, values))
 
+    def met_by(self, dense: Any) -> Any:
+        """What of a dense tensor, broadcast to the sizes of this one, is at its places: [n], or a scalar.
+
+        ValueError if the tensor has more axes, or is longer along one.
+        """
+        dims = self.dims
+        first = len(dims) - len(dense.dims)
+        ones = [isinstance(d, int) and d == 1 for d in dense.dims]
+        if first < 0 or any(isinstance(d, int) and d == 1 and not one for d, one in zip(dims[first:], ones, strict=True)):
+            raise ValueError(
+                places.with_place(f"a dense tensor of shape {dense.shape} does not broadcast to the shape {self.shape} of a sparse one")
+            )
+        kept = [first + k for k, one in enumerate(ones) if not one]
+        dense = reshape(dense, [d for d, one in zip(dense.dims, ones, strict=True) if not one])
+        return gather_nd(dense, gather(self._indices, kept, axis=1)) if kept else dense
+
+    def __mul__(self, other: Any) -> SparseTensor:
+        """The products with a dense tensor that broadcasts to this one, or with a number."""
+        return self.with_values(self._values * self._dense(other))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> SparseTensor:
+        """The quotients by a dense tensor that broadcasts to this one, or by a number; the places stay, also where that is 0."""
+        return self.with_values(self._values / self._dense(other))
+
+    def _dense(self, other: Any) -> Any:
+        if isinstance(other, SparseTensor):
+            raise TypeError(places.with_place("sparse tensors times or by sparse ones: write tf.sparse.to_dense for one of them"))
+        return self.met_by(other if hasattr(other, "dims") else convert_to_tensor(other, self.dtype))
+
     # --------------------------------------------------------------------------------- as a composite
     def to_parts(self) -> tuple[tuple[Any, ...], Any]:
         """Indices and values; where sizes are left open all go with them as a vector."""
@@ -110,10 +143,6 @@ class SparseTensor:
 
     def __repr__(self) -> str:
         return f"SparseTensor(indices={self._indices!r}, values={self._values!r}, shape={self._open[0] if self._dims is None else self._dims!r})"
-
-
-def _as_int64(x: Any) -> Any:
-    return x if x.dtype is dtypes.int64 else e.cast(x, dtype=dtypes.int64)
 
 
 optree.register_pytree_node(SparseTensor, SparseTensor.to_parts, SparseTensor.from_parts, namespace=COMPOSITES)  # type: ignore[arg-type]

@@ -59,10 +59,7 @@ class Lender(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _AsTensorFlow:
-    """tapejit for what Keras writes on TensorFlow; it also asks whether tensors are sparse or ragged, which none is."""
-
-    class SparseTensor:
-        """What no tensor is."""
+    """tapejit for what Keras writes on TensorFlow; it also asks whether tensors are ragged, which none is."""
 
     class RaggedTensor:
         """What no tensor is."""

@@ -34,6 +34,7 @@ py_slice = slice  # Keras has a function of that name
 SUPPORTS_SPARSE_TENSORS = True
 SUPPORTS_RAGGED_TENSORS = False
 SUPPORTS_COMPLEX_DTYPES = True
+SPARSE = (tf.SparseTensor, tf.IndexedSlices)
 IS_THREAD_SAFE = False  # a thread for callbacks costs more than they do
 
 BIT64_TO_BIT32_DTYPE.update(float64="float64", complex128="complex128")  # which JAX would narrow, and TensorFlow keeps
@@ -105,7 +106,7 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: bool | None = None, rag
     is False."""
     if ragged:
         raise ValueError("`ragged=True` is not supported with the tapejit backend")
-    return cast(x, dtype or x.dtype) if sparse is not False and isinstance(x, tf.SparseTensor) else dense_tensor(x, dtype)
+    return cast(x, dtype or x.dtype) if isinstance(x, SPARSE) and sparse is not False else dense_tensor(x, dtype)
 
 
 def dense_tensor(x: Any, dtype: Any = None) -> Any:
@@ -135,7 +136,7 @@ def _cast(x: Any, dtype: Any) -> Any:
 
 def cast(x: Any, dtype: Any) -> Any:
     """`x` as a tensor of `dtype`; sparse tensors and gradients stay so."""
-    return _cast(x, dtype) if isinstance(x, tf.IndexedSlices | tf.SparseTensor) else dense_tensor(x, dtype)
+    return _cast(x, dtype) if isinstance(x, SPARSE) else dense_tensor(x, dtype)
 
 
 def convert_to_numpy(x: Any) -> np.ndarray:

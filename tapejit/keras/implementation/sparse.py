@@ -12,34 +12,23 @@ from collections.abc import Callable
 from typing import Any
 
 import tapejit as tf
-from tapejit.keras.implementation.core import dense_tensor
+from tapejit.keras.implementation.core import SPARSE, dense_tensor
 from tapejit.sparse import distinct, looked_up, union
 
 Function = Callable[..., Any]
-SPARSE = (tf.SparseTensor, tf.IndexedSlices)
-
-
-def _with(x: Any, values: Any) -> Any:
-    """Other elements or rows at the places of `x`."""
-    return x.with_values(values) if isinstance(x, tf.SparseTensor) else tf.IndexedSlices(values, x.indices, x.dense_shape)
 
 
 def _met(y: Any, x: Any) -> Any:
-    """What of a dense `y` meets the elements or rows of `x`. ValueError if it has more axes than `x`, or is longer along one."""
-    if not hasattr(y, "shape"):
+    """What of a dense `y` meets the elements or rows of `x`. ValueError if it does not broadcast to the shape of `x`."""
+    y = _given(y)
+    if not getattr(y, "dims", ()):
         return y
-    y = dense_tensor(y)
-    if not y.dims:
-        return y
-    if isinstance(x, tf.IndexedSlices):
-        return tf.gather(y, x.indices)
-    along = range(len(x.dims) - len(y.dims), len(x.dims))
-    ones = [isinstance(d, int) and d == 1 for d in y.dims]
-    if len(y.dims) > len(x.dims) or any(not one and isinstance(x.dims[k], int) and x.dims[k] == 1 for k, one in zip(along, ones)):
-        raise ValueError(f"A sparse tensor of shape {x.shape} with a dense one of shape {y.shape}: it cannot be broadcast")
-    kept = [k for k, one in zip(along, ones, strict=True) if not one]
-    y = tf.reshape(y, [d for d, one in zip(y.dims, ones, strict=True) if not one])
-    return tf.gather_nd(y, tf.gather(x.indices, kept, axis=1)) if kept else y
+    return x.met_by(y) if isinstance(x, tf.SparseTensor) else tf.gather(y, x.indices)
+
+
+def _given(y: Any) -> Any:
+    """A Python number, which takes the dtype of what it meets, or a dense tensor."""
+    return y if type(y) in (int, float) else dense_tensor(y)
 
 
 def keeps_zeros(function: Function) -> Function:
@@ -47,7 +36,7 @@ def keeps_zeros(function: Function) -> Function:
 
     @functools.wraps(function)
     def of_values(x: Any, *args: Any, **kwargs: Any) -> Any:
-        return _with(x, function(x.values, *args, **kwargs)) if isinstance(x, SPARSE) else function(x, *args, **kwargs)
+        return x.with_values(function(x.values, *args, **kwargs)) if isinstance(x, SPARSE) else function(x, *args, **kwargs)
 
     return of_values
 
@@ -80,9 +69,9 @@ def of_either(function: Function) -> Function:
     @functools.wraps(function)
     def cut(x1: Any, x2: Any) -> Any:
         if isinstance(x1, SPARSE):
-            return _with(x1, function(x1.values, _looked_up(x1, x2) if isinstance(x2, SPARSE) else _met(x2, x1)))
+            return x1.with_values(function(x1.values, _looked_up(x1, x2) if isinstance(x2, SPARSE) else _met(x2, x1)))
         if isinstance(x2, SPARSE):
-            return _with(x2, function(_met(x1, x2), x2.values))
+            return x2.with_values(function(_met(x1, x2), x2.values))
         return function(x1, x2)
 
     return cut
@@ -105,19 +94,11 @@ def of_first(function: Function) -> Function:
     def divided(x1: Any, x2: Any) -> Any:
         if not isinstance(x1, SPARSE) or isinstance(x2, SPARSE):
             return function(x1, x2)
-        if isinstance(x1, tf.SparseTensor) and getattr(x2, "shape", ()):
-            x1 = _with_zeros_at(x1, _undefined(tf.broadcast_to(dense_tensor(x2), x1.dims)))
-        return _with(x1, function(x1.values, _met(x2, x1)))
+        x2 = _given(x2)
+        if isinstance(x1, tf.SparseTensor) and getattr(x2, "dims", ()):
+            divisor = tf.broadcast_to(x2, x1.dims)
+            undefined = tf.where(tf.logical_or(divisor == 0, divisor != divisor))
+            x1 = tf.sparse.add(x1, tf.SparseTensor(undefined, tf.zeros(undefined.dims[:1], x1.dtype), x1.dims))
+        return x1.with_values(function(x1.values, _met(x2, x1)))
 
     return divided
-
-
-def _undefined(divisor: Any) -> Any:
-    """Where division of 0 gives NaN."""
-    return tf.logical_or(divisor == 0, divisor != divisor)
-
-
-def _with_zeros_at(x: Any, mask: Any) -> Any:
-    """The sparse `x` with elements, if only zeros, at all places where a bool tensor of its shape is true."""
-    indices = tf.where(mask)
-    return tf.sparse.add(x, tf.SparseTensor(indices, tf.zeros(indices.dims[:1], x.dtype), x.dims))
