@@ -56,6 +56,7 @@ from tapejit import (
     nn,
     random,
     signal,
+    sparse,
     types,
 )
 
@@ -129,6 +130,6 @@ newaxis = None
 function.from_text = _from_text  # type: ignore[attr-defined]
 _guard(  # the namespaces that not every program needs are loaded at the first use
     __name__,
-    later=("data", "experimental", "keras", "sparse", "test", "train"),
+    later=("data", "experimental", "keras", "test", "train"),
     within=dict.fromkeys(("initializers", "losses", "metrics", "optimizers"), "keras"),
 )

@@ -116,7 +116,7 @@ def from_dense(tensor: Any, name: str | None = None) -> SparseTensor:
 def to_dense(sp_input: SparseTensor, default_value: Any = None, validate_indices: bool = True, name: str | None = None) -> Any:
     """The tensor, with `default_value` (0, False) where there is no element; elements at one place are summed."""
     if sp_input.dtype.kind == "b":  # no sums of bools
-        return cast(to_dense(map_values(cast, sp_input, dtypes.int32), default_value), dtypes.bool)
+        return cast(to_dense(map_values(cast, sp_input, dtypes.int32), default_value), dtypes.bool_)
     dense = scatter_nd(sp_input.indices, sp_input.values, sp_input.dims)
     if default_value is None:
         return dense

@@ -740,6 +740,54 @@ add("hessian_product", _hessian_product, P, np.asarray([1.0, 2.0, -1.0]))
 add("tape_structures", _structures, X)
 add("tape_recording", _recording, X)
 
+
+# --------------------------------------------------------------------------------------------- sparse tensors
+def _sparse_arithmetic(x: Any, y: Any) -> Any:
+    a, b = (tf.sparse.from_dense(tf.nn.relu(v)) for v in (x, y))
+    return [
+        tf.sparse.to_dense(s)
+        for s in (
+            tf.sparse.add(a, b),
+            tf.sparse.add(a, b, threshold=0.5),
+            tf.sparse.maximum(a, b),
+            tf.sparse.minimum(a, tf.sparse.map_values(tf.negative, b)),
+            a * y,
+            a / 2.0,
+            tf.cast(a, tf.float64),
+        )
+    ] + [tf.sparse.add(a, y), tf.sparse.to_dense(b, default_value=-1.0)]
+
+
+def _sparse_arrangement(x: Any, y: Any) -> Any:
+    a, b = (tf.sparse.from_dense(tf.nn.relu(v)) for v in (x, y))
+    rows = tf.sparse.reduce_sum(a, 1, output_is_sparse=True)
+    return [
+        tf.sparse.to_dense(s)
+        for s in (
+            tf.sparse.reshape(a, [-1]),
+            tf.sparse.transpose(a),
+            tf.sparse.expand_dims(a, 1),
+            tf.sparse.concat(0, [a, b]),
+            tf.sparse.concat(-1, [a, b]),
+            rows,
+            tf.sparse.reorder(tf.SparseTensor(tf.reverse(a.indices, [0]), tf.reverse(a.values, [0]), a.dense_shape)),
+        )
+    ] + [tf.sparse.reduce_sum(a), tf.sparse.reduce_sum(a, 0, keepdims=True)]
+
+
+def _sparse_products(x: Any, w: Any) -> Any:
+    a = tf.sparse.from_dense(tf.nn.relu(x))
+    return [
+        tf.sparse.sparse_dense_matmul(a, w),
+        tf.sparse.sparse_dense_matmul(w, a, adjoint_a=True, adjoint_b=True),
+        tf.sparse.sparse_dense_matmul(a, tf.exp(x), adjoint_a=True),
+    ]
+
+
+add("sparse_arithmetic", _sparse_arithmetic, r(4, 3), r(4, 3))
+add("sparse_arrangement", _sparse_arrangement, r(4, 3), r(4, 3))
+add("sparse_products", _sparse_products, r(4, 3), r(3, 2), open=[(0, 0)])
+
 # ------------------------------------------------------------------------------------------------ exceptions
 # computation -> which variants differ ("static", "symbolic", "gradient" of either), and why
 UNLIKE: dict[str, tuple[tuple[str, ...], str]] = {

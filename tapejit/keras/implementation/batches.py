@@ -15,6 +15,7 @@ from keras.src.trainers.epoch_iterator import EpochIterator
 
 import tapejit as tf
 from tapejit.data import Dataset
+from tapejit.keras.implementation.sparse_rows import SparseRows, sparse_rows, sparse_tensor
 
 
 class DatasetAdapter(DataAdapter):
@@ -52,8 +53,34 @@ class DatasetAdapter(DataAdapter):
 
 
 def as_arrays(data: Any) -> Any:
-    """`data` with our tensors as NumPy arrays, which Keras' adapters cut up."""
-    return tree.map_structure(lambda x: np.asarray(x) if isinstance(x, tf.Tensor | tf.Variable) else x, data)
+    """`data` with our tensors as NumPy arrays, which Keras' adapters cut up, and sparse ones as `SparseRows`."""
+    return tree.map_structure(lambda x: np.asarray(x) if isinstance(x, tf.Tensor | tf.Variable) else sparse_rows(x), data)
+
+
+def split(data: Any, share: float) -> tuple[Any, Any]:
+    """All but the last `share` of the rows, and those, as Keras' `validation_split` has them."""
+    data = as_arrays(data)
+    numbers, rows = _numbered(data)
+    parts = array_slicing.train_validation_split(numbers, validation_split=share)
+    first, last = (_rows_at(part, rows) for part in parts)
+    return first, last
+
+
+def _numbered(data: Any) -> tuple[Any, list[Any]]:
+    """`data` with the numbers of their rows in the place of `SparseRows`, and these, with None for other arrays."""
+    rows = [x if isinstance(x, SparseRows) else None for x in tree.flatten(data) if x is not None]
+    return tree.map_structure(lambda x: np.arange(len(x)) if isinstance(x, SparseRows) else x, data, none_is_leaf=False), rows
+
+
+def _rows_at(numbers: Any, rows: list[Any]) -> Any:
+    """The other way: the `SparseRows` with these numbers. There may be more arrays than `rows` tells of."""
+    left = iter(rows)
+
+    def taken(x: Any) -> Any:
+        here = next(left, None)
+        return x if here is None else here.taken(x)
+
+    return tree.map_structure(taken, numbers, none_is_leaf=False)
 
 
 class Batches(EpochIterator):
@@ -67,12 +94,17 @@ class Batches(EpochIterator):
                 raise_unsupported_arg("sample_weights", "the sample weights", "tf.data.Dataset")
             x, class_weight = DatasetAdapter(x, class_weight), None
         else:
-            x, y, sample_weight = as_arrays((x, y, sample_weight))
+            (x, y, sample_weight), self._rows = _numbered(as_arrays((x, y, sample_weight)))
         super().__init__(x=x, y=y, sample_weight=sample_weight, class_weight=class_weight, **options)
 
     def _get_iterator(self) -> Iterator[Any]:
         adapter = self.data_adapter
-        return _prepared(adapter) if isinstance(adapter, ArrayDataAdapter) else adapter.get_numpy_iterator()
+        if not isinstance(adapter, ArrayDataAdapter):
+            return (tree.map_structure(sparse_tensor, batch) for batch in adapter.get_numpy_iterator())
+        batches = _prepared(adapter)
+        if any(self._rows):
+            return (tree.map_structure(sparse_tensor, _rows_at(batch, self._rows)) for batch in batches)
+        return batches
 
     @property
     def fixed(self) -> bool:

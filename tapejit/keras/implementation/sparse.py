@@ -21,7 +21,7 @@ Function = Callable[..., Any]
 def _met(y: Any, x: Any) -> Any:
     """What of a dense `y` meets the elements or rows of `x`. ValueError if it does not broadcast to the shape of `x`."""
     y = _given(y)
-    if not getattr(y, "dims", ()):
+    if not getattr(y, "dims", None):
         return y
     return x.met_by(y) if isinstance(x, tf.SparseTensor) else tf.gather(y, x.indices)
 
@@ -95,7 +95,7 @@ def of_first(function: Function) -> Function:
         if not isinstance(x1, SPARSE) or isinstance(x2, SPARSE):
             return function(x1, x2)
         x2 = _given(x2)
-        if isinstance(x1, tf.SparseTensor) and getattr(x2, "dims", ()):
+        if isinstance(x1, tf.SparseTensor) and getattr(x2, "dims", None):
             divisor = tf.broadcast_to(x2, x1.dims)
             undefined = tf.where(tf.logical_or(divisor == 0, divisor != divisor))
             x1 = tf.sparse.add(x1, tf.SparseTensor(undefined, tf.zeros(undefined.dims[:1], x1.dtype), x1.dims))

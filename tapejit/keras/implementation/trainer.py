@@ -19,7 +19,7 @@ from keras.src.utils import traceback_utils
 from keras.src.utils.python_utils import pythonify_logs
 
 import tapejit as tf
-from tapejit.keras.implementation.batches import Batches, as_arrays
+from tapejit.keras.implementation.batches import Batches, as_arrays, split
 from tapejit.keras.implementation.core import convert_to_numpy
 
 _DRAWN = 0.05  # seconds between two looks of a progress bar, which is how often Keras draws it
@@ -47,6 +47,10 @@ def _open(batch: Any) -> Any:
     name = "batch" if len(sizes) == 1 else None
 
     def spec(x: Any) -> Any:
+        if isinstance(x, tf.SparseTensor):
+            (indices, values, *vector), rest = x.to_parts()
+            elements = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in (indices, values)]
+            return tf.SparseTensor.from_parts(rest, (*elements, *(tf.TensorSpec.from_tensor(v) for v in vector)))
         if not hasattr(x, "shape") or not x.shape:
             return x
         return tf.TensorSpec([name, *x.shape[1:]], tf.as_dtype(x.dtype))
@@ -159,9 +163,7 @@ class TapejitTrainer(base_trainer.Trainer):
             epochs = limit
         self._eval_epoch_iterator: Any = None
         if validation_split and validation_data is None:
-            (x, y, sample_weight), validation_data = array_slicing.train_validation_split(
-                as_arrays((x, y, sample_weight)), validation_split=validation_split
-            )
+            (x, y, sample_weight), validation_data = split((x, y, sample_weight), validation_split)
         validation: Any = None
         if validation_data is not None:
             validation = dict(zip(("x", "y", "sample_weight"), data_adapter_utils.unpack_x_y_sample_weight(validation_data), strict=True))
