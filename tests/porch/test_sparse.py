@@ -130,5 +130,5 @@ def test_loops_and_branches_carry_them():
 
 
 def test_functions_of_dense_tensors_take_none():
-    with pytest.raises(ValueError, match="unsupported type .*SparseTensor"):
+    with pytest.raises(ValueError, match=r"unsupported type .*SparseTensor"):
         tf.add(tf.sparse.from_dense(A), 1.0)
