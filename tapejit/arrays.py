@@ -373,9 +373,12 @@ def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any
 
 
 def _pairs(paddings: Any) -> list[tuple[Dim, ...]]:
-    """The rows of a [n, 2] argument as dims."""
+    """The rows of a [n, 2] argument as dims. InvalidArgumentError for another shape."""
     if isinstance(paddings, list | tuple):
-        return [dims_of(row) for row in paddings]
+        rows = [dims_of(row) for row in paddings]
+        if any(len(row) != 2 for row in rows):
+            raise InvalidArgumentError(places.with_place(f"paddings must be a matrix with 2 columns: {paddings}"))
+        return rows
     if thread.recorder is None or isinstance(paddings, np.ndarray):
         return [tuple(int(v) for v in row) for row in np.asarray(paddings).reshape(-1, 2)]
     flat = dims_of(shapes.reshape(convert_to_tensor(paddings), shape=(sizes.product(paddings.dims),)))

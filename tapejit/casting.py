@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,28 @@ from tapejit.ops import complex as _complex
 from tapejit.ops import elementwise as e
 from tapejit.tensor import Tensor, convert_to_tensor
 
+_log = logging.getLogger("tapejit")
+
 __all__ = ["bitcast", "cast", "saturate_cast", "stop_gradient"]
 
 
 def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
     """`x` with its elements converted to `dtype`; itself where it has it. Floats are cut off to integers, integers wrap around.
 
-    Gradients pass between floating and complex dtypes and end at others. TypeError for something that names no dtype.
+    Gradients pass between floating and complex dtypes and end at others. A complex number that becomes a real one is warned of. TypeError for
+    something that names no dtype.
     """
     wanted = as_dtype(dtype)
     if not isinstance(x, Tensor):
         if hasattr(x, "with_values"):  # a sparse one
             return x.with_values(cast(x.values, wanted))
         x = convert_to_tensor(x)
+    if x.dtype.is_complex and not wanted.is_complex and not wanted.is_bool:
+        _log.warning(
+            "You are casting an input of type %s to an incompatible dtype %s.  This will discard the imaginary part and may not be what you intended.",
+            x.dtype.name,
+            wanted.name,
+        )
     return x if x.dtype is wanted else e.cast(x, dtype=wanted)
 
 

@@ -195,11 +195,27 @@ def custom_gradient(f: Callable[..., Any] | None = None) -> Any:
     """
     if f is None:
         return custom_gradient
-    name = getattr(f, "__name__", type(f).__name__)
-    name = "custom" if not name.isidentifier() else name
+    return _Differentiated(f)
 
-    @functools.wraps(f)
-    def decorated(*args: Any, **kwargs: Any) -> Any:
+
+class _Differentiated:
+    """What `custom_gradient` makes of a function. It becomes a method as functions do; the instance is then none of its arguments."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, f)
+        self._f = f
+
+    def __get__(self, instance: Any, owner: Any = None) -> _Differentiated:
+        return self if instance is None else _Differentiated(self._f.__get__(instance, owner))  # type: ignore[attr-defined]
+
+    def converted_by(self, convert: Callable[..., Any]) -> _Differentiated:
+        """The same around the converted form of the function."""
+        f = convert(self._f)
+        return self if f is self._f else _Differentiated(f)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        name = getattr(self._f, "__name__", type(self._f).__name__)
+        name = "custom" if not name.isidentifier() else name
         if kwargs and thread.recorder is not None:
             raise ValueError(
                 places.with_place(
@@ -207,7 +223,7 @@ def custom_gradient(f: Callable[..., Any] | None = None) -> Any:
                 )
             )
         with _watching() as watcher:
-            returned = f(*args, **kwargs)
+            returned = self._f(*args, **kwargs)
         if not isinstance(returned, tuple) or len(returned) != 2 or not callable(returned[1]):
             raise TypeError(
                 places.with_place(
@@ -217,8 +233,6 @@ def custom_gradient(f: Callable[..., Any] | None = None) -> Any:
         result, grad_fn = returned
         call = _Call(name, result, grad_fn, args, watcher.read)
         return _recorded(call) if thread.recorder is None else _traced(call)
-
-    return decorated
 
 
 def recompute_grad(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -117,7 +117,7 @@ class GraphTensor(SymbolicTensor):
 
     def __str__(self) -> str:
         printed.symbolic(self.value.name)
-        return repr(self)
+        return f'Tensor("{self.value.name}:0", shape={self.shape}, dtype={self.dtype.name})'
 
 
 SymbolicTensor.wrap = GraphTensor

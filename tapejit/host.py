@@ -317,7 +317,7 @@ def _called(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, tensors: bo
         if tensors:  # eager tapes see what the function does
             out: tuple[Any, ...] = _results(func(*operands), wanted, "py_function")
         else:
-            out = _results(func(*(x.numpy() for x in operands)), wanted, "numpy_function")
+            out = _results(func(*(np.asarray(x.numpy()) for x in operands)), wanted, "numpy_function")
         learned.noted(tuple(len(t.dims) for t in out))
     else:
         number = host_call(*operands, function=_entered(func, tensors), dtypes=wanted)

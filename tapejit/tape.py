@@ -220,8 +220,8 @@ class GradientTape(Listener):
             self._start()
 
     def watched_variables(self) -> tuple[Variable, ...]:
-        """The variables watched so far, in the order they were first read or watched."""
-        return tuple(self._watched_variables.values())
+        """The variables watched so far, in the order they were made."""
+        return tuple(sorted(self._watched_variables.values(), key=lambda v: v.order))
 
     # --------------------------------------------------------------------------------- derivatives
     def gradient(
@@ -417,6 +417,10 @@ class GradientTape(Listener):
 
     # ------------------------------------------------------------------------------ what they share
     def _use(self) -> None:
+        if not self._entered:
+            raise RuntimeError(
+                places.with_place("this tape was never entered, so it recorded nothing; compute within `with tf.GradientTape() as tape:`")
+            )
         if self._used and not self._persistent:
             raise RuntimeError(
                 places.with_place(
@@ -429,7 +433,7 @@ class GradientTape(Listener):
         if self._recording:
             if self._persistent:
                 _warn_once(
-                    f"Calling GradientTape.{method} on a persistent tape inside its context is significantly less efficient than calling it outside the context."
+                    f"Calling GradientTape.{method} on a persistent tape inside its context is significantly less efficient than calling it outside the context (it causes the gradient ops to be recorded on the tape, leading to increased CPU and memory usage). Only call GradientTape.{method} inside the context if you actually want to trace the gradient in order to compute higher order derivatives."
                 )
             else:
                 self._stop()

@@ -215,7 +215,7 @@ class EagerTensor(Tensor):
         return (self[i] for i in range(self._array.shape[0]))
 
     def __format__(self, spec: str) -> str:
-        return format(self._array[()] if self._array.ndim == 0 else self._array, spec) if spec else str(self)
+        return format(self._array[()] if self._array.ndim == 0 else self._array, spec)
 
     def __copy__(self) -> EagerTensor:
         return self
@@ -230,10 +230,10 @@ class EagerTensor(Tensor):
         raise TypeError(places.with_place("Tensor is unhashable. Instead, use tensor.ref() as the key."))
 
     def __repr__(self) -> str:
-        return f"<tf.Tensor: shape={self.shape}, dtype={self.dtype.name}, numpy={_shown(self._array, repr)}>"
+        return f"<tf.Tensor: shape={self.shape}, dtype={self.dtype.name}, numpy={shown(self._array, repr)}>"
 
     def __str__(self) -> str:
-        return f"tf.Tensor({_shown(self._array, str)}, shape={self.shape}, dtype={self.dtype.name})"
+        return f"tf.Tensor({shown(self._array, str)}, shape={self.shape}, dtype={self.dtype.name})"
 
 
 def _given(tensor: Any, value: Any) -> Any:
@@ -250,8 +250,10 @@ def _taken(value: Any, tensor: EagerTensor) -> EagerTensor:
     return tensor
 
 
-def _shown(array: Any, how: Any) -> str:
-    return str(array[()]) if array.ndim == 0 else how(np.asarray(array))
+def shown(array: Any, how: Callable[[Any], str]) -> str:
+    """An array as the text of a tensor has it: by `how`, `str` or `repr`, on lines of its own if it takes several."""
+    text = str(array[()]) if array.ndim == 0 else how(np.asarray(array))
+    return f"\n{text}" if "\n" in text else text
 
 
 def _decided(tensor: Any, value: Any) -> Any:

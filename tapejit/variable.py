@@ -6,6 +6,7 @@ function is traced a variable is a cell of the graph.
 
 from __future__ import annotations
 
+import itertools
 from enum import Enum
 from typing import Any
 
@@ -30,7 +31,7 @@ from tapejit.record.recorder import Recorder, recording
 from tapejit.record.source import name_at
 from tapejit.scope import name_scope, scoped
 from tapejit.selection import gather, gather_nd, scattered
-from tapejit.tensor import EagerTensor, Reference, convert_to_tensor, execute
+from tapejit.tensor import EagerTensor, Reference, convert_to_tensor, execute, shown
 
 
 class VariableSynchronization(Enum):
@@ -51,6 +52,23 @@ class VariableAggregation(Enum):
     ONLY_FIRST_REPLICA = 3
 
 
+_made = itertools.count()
+
+
+def _refused(called: str, sign: str, instead: str) -> Any:
+    """What `v += value` and its kin do, which in Python would make `v` another object. `called`: what messages call the variable."""
+
+    def refuse(self: Variable, other: Any) -> Any:
+        raise RuntimeError(
+            places.with_place(
+                f"`{called} {sign}= value` with `tf.Variable`s is not supported. Use `{called}.{instead}` to modify the variable, or "
+                f"`out = {called} {sign} value` if you need to get a new output Tensor."
+            )
+        )
+
+    return refuse
+
+
 class Variable(Operand):
     """TensorFlow's `tf.Variable`: `initial_value` a tensor, number, array or a callable that makes one.
 
@@ -60,7 +78,7 @@ class Variable(Operand):
 
     internal = False  # whether it is ours: a cell of traced functions, but none of the variables that they are said to use
 
-    __slots__ = ("__dict__", "__weakref__", "_created_at", "_dtype", "_group", "_name", "_static", "_trainable", "_value")
+    __slots__ = ("__dict__", "__weakref__", "_created_at", "_dtype", "_group", "_name", "_static", "_trainable", "_value", "order")
 
     def __init__(
         self,
@@ -100,6 +118,7 @@ class Variable(Operand):
                 )
             )
         self._trainable = trainable is not False
+        self.order = next(_made)  # variables are listed in the order of their making
         self._name = scoped(name or "Variable")
         self.constraint = constraint
         self.synchronization, self.aggregation = synchronization, aggregation
@@ -404,33 +423,9 @@ class Variable(Operand):
     def ref(self) -> Reference:
         return Reference(self)
 
-    def __iadd__(self, other: Any) -> Any:
-        raise RuntimeError(
-            places.with_place(
-                "`variable += value` with `tf.Variable`s is not supported. Use `variable.assign_add(value)` to modify the variable, or `out = variable + value` for a new tensor."
-            )
-        )
-
-    def __isub__(self, other: Any) -> Any:
-        raise RuntimeError(
-            places.with_place(
-                "`variable -= value` with `tf.Variable`s is not supported. Use `variable.assign_sub(value)` to modify the variable, or `out = variable - value` for a new tensor."
-            )
-        )
-
-    def __imul__(self, other: Any) -> Any:
-        raise RuntimeError(
-            places.with_place(
-                "`variable *= value` with `tf.Variable`s is not supported. Use `variable.assign(variable * value)` to modify the variable, or `out = variable * value` for a new tensor."
-            )
-        )
-
-    def __itruediv__(self, other: Any) -> Any:
-        raise RuntimeError(
-            places.with_place(
-                "`variable /= value` with `tf.Variable`s is not supported. Use `variable.assign(variable / value)` to modify the variable, or `out = variable / value` for a new tensor."
-            )
-        )
+    __iadd__ = _refused("variable", "+", "assign_add(value)")
+    __isub__ = _refused("variable", "-", "assign_sub(value)")
+    __imul__, __itruediv__, __ipow__ = (_refused("var", sign, f"assign(var {sign} value)") for sign in ("*", "/", "**"))
 
     def __float__(self) -> float:
         return float(self.read_tensor())
@@ -471,8 +466,7 @@ class Variable(Operand):
     def __repr__(self) -> str:
         if thread.recorder is not None:
             return f"<tf.Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}>"
-        value = self._value._array
-        return f"<tf.Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}, numpy={value[()] if value.ndim == 0 else repr(np.asarray(value))}>"
+        return f"<tf.Variable '{self.name}' shape={self.shape} dtype={self.dtype.name}, numpy={shown(self._value._array, repr)}>"
 
 
 def _restored(value: Any, trainable: bool, name: str, dtype: DType) -> Variable:

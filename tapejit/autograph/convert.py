@@ -66,6 +66,8 @@ def converted(function: Callable[..., Any]) -> Callable[..., Any]:
         partial: Any = function
         inner = converted(partial.func)
         return function if inner is partial.func else functools.partial(inner, *partial.args, **partial.keywords)
+    if hasattr(kind, "converted_by"):  # an object of ours around a function
+        return function.converted_by(converted)  # type: ignore[attr-defined]
     if isinstance(function, type) or str(kind.__module__).partition(".")[0] in _AS_THEY_ARE:
         return function
     call = next((vars(c)["__call__"] for c in kind.__mro__ if "__call__" in vars(c)), None)

@@ -30,8 +30,8 @@ class DType:
 
     @property
     def as_datatype_enum(self) -> int:
-        """A stable number for the type: its place in `ALL`."""
-        return ALL.index(self)
+        """The number of the type in TensorFlow's files."""
+        return _ENUM[self.name]
 
     @property
     def is_floating(self) -> bool:
@@ -108,7 +108,8 @@ class DType:
 
     @property
     def limits(self) -> tuple[Any, Any]:
-        return self.min, self.max
+        """What images of this type hold: 0 and 1 for floats, the least and the greatest number else."""
+        return (0, 1) if self.kind == "f" else (self.min, self.max)
 
     def _limit(self, which: str) -> Any:
         if self.kind == "b":
@@ -165,6 +166,10 @@ ALL: tuple[DType, ...] = (
     bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64,
     float16, bfloat16, float32, float64, complex64, complex128,
 )  # fmt: skip
+_ENUM = {  # DataType of tensorflow/core/framework/types.proto
+    "float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "complex64": 8, "int64": 9, "bool": 10, "bfloat16": 14,
+    "uint16": 17, "complex128": 18, "float16": 19, "uint32": 22, "uint64": 23,
+}  # fmt: skip
 BY_SHORT: dict[str, DType] = {d.short: d for d in ALL}
 
 _known: dict[Any, DType] = {}

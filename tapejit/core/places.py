@@ -5,6 +5,7 @@ A frame is the user's if its file lies outside tapejit (and Keras, which calls u
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import sys
@@ -59,11 +60,11 @@ _ours: dict[CodeType, bool] = {}
 
 
 def is_ours(code: CodeType) -> bool:
-    """Whether a code object belongs to tapejit, or to Keras or a generated file on its way."""
+    """Whether a code object belongs to tapejit, or to Keras, a generated file or `contextlib` on its way."""
     known = _ours.get(code)
     if known is None:
         name = code.co_filename
-        known = name.startswith(_HERE) or f"{os.sep}keras{os.sep}src{os.sep}" in name or name.startswith("<frozen")
+        known = name.startswith((_HERE, "<frozen")) or f"{os.sep}keras{os.sep}src{os.sep}" in name or name == contextlib.__file__
         _ours[code] = known
     return known
 

@@ -100,10 +100,11 @@ copysign = binary(
 )
 sign = unary("sign", np.sign, "1 if x > 0 else -1 if x < 0 else x", lambda g, z, x: zeros_like(x), kinds="if", kinks=(0.0,))
 square = unary("square", np.square, "x * x", lambda g, z, x: g * (2 * x), kinds=ANY)
-reciprocal = unary("reciprocal", np.reciprocal, "1 / x", lambda g, z, x: -(g * z) * z, kinds="fc", domain=(0.5, 3))
-sqrt = unary("sqrt", np.sqrt, "sqrt(x)", lambda g, z, x: g * 0.5 / z, kinds="fc", domain=(0.2, 4))
+# TensorFlow gives these three the gradient 0 where nothing is asked of the result, however steep they are there
+reciprocal = unary("reciprocal", np.reciprocal, "1 / x", lambda g, z, x: mul_no_nan(-z * z, g), kinds="fc", domain=(0.5, 3))
+sqrt = unary("sqrt", np.sqrt, "sqrt(x)", lambda g, z, x: zero_or_div(0.5 * g, z), kinds="fc", domain=(0.2, 4))
 rsqrt = unary(
-    "rsqrt", lambda x: np.reciprocal(np.sqrt(x)), "1 / sqrt(x)", lambda g, z, x: g * -0.5 * z / x, kinds="fc", domain=(0.2, 4), wide=True
+    "rsqrt", lambda x: np.reciprocal(np.sqrt(x)), "1 / sqrt(x)", lambda g, z, x: mul_no_nan(-0.5 * z / x, g), kinds="fc", domain=(0.2, 4), wide=True,
 )
 maximum = binary(
     "maximum", np.maximum, "max(x, y)",
@@ -135,6 +136,11 @@ div_no_nan = binary(
 mul_no_nan = binary(
     "mul_no_nan", lambda x, y: np.where(y == 0, x.dtype.type(0), x * y), "0 if y == 0 else x * y",
     (lambda g, z, x, y: mul_no_nan(g, y), lambda g, z, x, y: mul_no_nan(x, g)), kinds="fc", doc="x * y, and 0 where y is 0 whatever x is.",
+)
+zero_or_div = binary(
+    "zero_or_div", lambda x, y: np.where(x == 0, x.dtype.type(0), x / y), "0 if x == 0 else x / y",
+    (lambda g, z, x, y: zero_or_div(g, y), lambda g, z, x, y: zero_or_div(-(g * z), y)), kinds="fc", domain=((-3, 3), (0.5, 3)),
+    doc="x / y, and 0 where x is 0 whatever y is. Unlike that of `xdivy` its gradient is that of the quotient there too.",
 )
 
 floor = unary("floor", np.floor, "floor(x)", None)

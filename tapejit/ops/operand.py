@@ -25,6 +25,14 @@ def _true_divide(x: Any, y: Any) -> Any:
     return e.div(x, y)
 
 
+def _may_meet(x: Any, y: Any) -> bool:
+    """Whether two shapes broadcast as far as is known. What has shapes that do not is not equal, which is no error (`==` of TensorFlow)."""
+    sizes = x.dims, getattr(y, "dims", None) or getattr(y, "shape", ())
+    return all(
+        not (isinstance(m, int) and isinstance(n, int)) or m == n or 1 in (m, n) for m, n in zip(*map(reversed, sizes), strict=False)
+    )
+
+
 class Operand:
     """Python's operators, by TensorFlow's rules: no dtype promotion, numbers take the dtype of the tensor they meet."""
 
@@ -46,10 +54,10 @@ class Operand:
         return e.sub(o, self)
 
     def __mul__(self, o: Any) -> Any:
-        return e.mul(self, o)
+        return e.logical_and(self, o) if self.dtype is dtypes.bool_ else e.mul(self, o)
 
     def __rmul__(self, o: Any) -> Any:
-        return e.mul(o, self)
+        return e.logical_and(o, self) if self.dtype is dtypes.bool_ else e.mul(o, self)
 
     def __truediv__(self, o: Any) -> Any:
         return _true_divide(self, o)
@@ -106,10 +114,10 @@ class Operand:
         return getitem(self, key)
 
     def __eq__(self, o: object) -> Any:
-        return False if o is None else e.equal(self, o)
+        return False if o is None else e.equal(self, o) if _may_meet(self, o) else e.full(shape=(), value=False, dtype=dtypes.bool_)
 
     def __ne__(self, o: object) -> Any:
-        return True if o is None else e.not_equal(self, o)
+        return True if o is None else e.not_equal(self, o) if _may_meet(self, o) else e.full(shape=(), value=True, dtype=dtypes.bool_)
 
     def __invert__(self) -> Any:
         return e.logical_not(self) if self.dtype is dtypes.bool_ else e.bitwise_not(self)

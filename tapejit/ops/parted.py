@@ -213,6 +213,7 @@ def _mul_no_nan(x: Parts, y: Parts) -> Parts:
     return _zero_where(_is_zero(y), times(x, y))
 
 
+@parted(e.zero_or_div)
 @parted(s.xdivy)
 def _xdivy(x: Parts, y: Parts) -> Parts:
     none = _is_zero(x)

@@ -238,13 +238,24 @@ def test_as_a_method():
 
         @tf.custom_gradient
         def call(self, x):
-            return x * 1.0, lambda up: (None, up * self.scale)
+            if tf.reduce_sum(x) > 0.0:  # converted like any other code of a traced function
+                x = x * 1.0
+            return x, lambda up: up * self.scale
 
-    x = tf.constant(2.0)
+    layer, x = Layer(), tf.constant(2.0)
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer.call(x)
+        return tape.gradient(y, x)
+
+    assert float(gradient(x)) == float(tf.function(gradient)(x)) == 4.0
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = Layer().call(x)
-    assert float(tape.gradient(y, x)) == 4.0
+        y = Layer.call(layer, x)  # of the class, it takes the instance as well
+    with pytest.raises(ValueError, match="expected to return 2 gradients, but returned 1"):
+        tape.gradient(y, x)
 
 
 def test_recompute_runs_the_function_again():

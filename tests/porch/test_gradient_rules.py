@@ -192,6 +192,28 @@ for _name, _f, _wanted in EDGES:
         return [tape.gradient(y, zero)]
 
 
+@rule("roots and reciprocals that nothing is asked of have the gradient 0, however steep", [0.0, 0.25], [0.0, -0.0625], [0.0, -0.0625], 0.0)
+def _(e):
+    x = tf.constant([0.0, 4.0])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        masked = [tf.where(x > 0.0, f(x), 0.0) for f in (tf.sqrt, tf.math.rsqrt, tf.math.reciprocal)]
+        norm = tf.where(False, tf.norm(x[:1]), 0.0)
+    return [*(tape.gradient(y, x) for y in masked), tape.gradient(norm, x)[0]]
+
+
+@rule("the weight of a root that is 0 still has a second derivative", [0.25, 0.25, 0.25], [0.0, 0.0, 0.0])
+def _(e):
+    x, weight = tf.constant([4.0, 4.0, 4.0]), tf.constant([0.0, 0.0, 0.0])
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch([x, weight])
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = tf.reduce_sum(weight * tf.sqrt(x))
+        g = inner.gradient(y, x)
+    return [outer.gradient(g, weight), outer.gradient(g, x)]
+
+
 @rule("reduce_max shares among ties", [0.5, 0.5, 0.0])
 def _(e):
     x = e.w * tf.constant([2.0, 1.0, 0.0])

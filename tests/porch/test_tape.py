@@ -52,13 +52,13 @@ def test_the_stack_of_tapes_belongs_to_the_thread(v):
     assert tape.watched_variables() == ()
 
 
-def test_watched_variables_are_the_trainable_ones_read_in_order(v):
+def test_watched_variables_are_the_trainable_ones_in_the_order_of_making(v):
     count, fixed, late = tf.Variable(2), tf.Variable(1.0, trainable=False), tf.Variable(1.0)
     with tf.GradientTape() as tape:
         _ = count + 1
         _ = v * fixed
         tape.watch(late)
-    assert [w is x for w, x in zip(tape.watched_variables(), (count, v, late), strict=True)] == [True] * 3
+    assert [w is x for w, x in zip(tape.watched_variables(), (v, count, late), strict=True)] == [True] * 3
     assert tape.gradient(v * 1.0, v) is None  # behind the block
     assert len(tape.watched_variables()) == 3
 

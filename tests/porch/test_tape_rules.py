@@ -136,7 +136,9 @@ def _(e):
 def _(e):
     with tf.GradientTape() as tape:
         pass
-    raises(ValueError, "Tape is not recording.", lambda: tape.stop_recording().__enter__())
+    with pytest.raises(ValueError, match=r"Tape is not recording\.") as caught, tape.stop_recording():  # the line that is named
+        pass
+    assert "the line that is named" in str(caught.value)
     return []
 
 
@@ -213,13 +215,13 @@ def _(e):
     return [tape.gradient(y, e.c)]
 
 
-@rule("watched_variables come in the order of reading, integers among them")
+@rule("watched_variables come in the order of making, integers among them")
 def _(e):
     with tf.GradientTape() as tape:
         _ = e.w * 1.0
         _ = e.n + 1
         _ = e.v * e.w
-    assert [x.name for x in tape.watched_variables()] == ["w:0", "n:0", "v:0"]
+    assert [x.name for x in tape.watched_variables()] == ["v:0", "w:0", "n:0"]
     return []
 
 
@@ -270,6 +272,12 @@ def _(e):
         y = e.v * e.v
         g = tape.gradient(y, e.v)
     return [tape.gradient(g, e.v)]
+
+
+@rule("a tape that was never entered has nothing to give")
+def _(e):
+    raises(RuntimeError, "never entered", lambda: tf.GradientTape().gradient(e.c * e.c, e.c))
+    return []
 
 
 @rule("None as target")
