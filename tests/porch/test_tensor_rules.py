@@ -44,10 +44,10 @@ def _(e):
             tf.cast([1, 1], tf.bool) == np.array([7, 0])]  # fmt: skip
 
 
-@rule("an array becomes whatever dtype is asked for", [1, -2], [1.0, 0.0], [2.0], [True, False])
+@rule("an array becomes whatever dtype is asked for", [1, -2], [1.0, 0.0], [True, False])
 def _(e):
-    return [tf.constant(np.array([1.7, -2.2]), tf.int32), tf.convert_to_tensor(np.array([True, False]), tf.float32),
-            tf.constant(np.array([2 + 3j]), tf.float32), tf.constant(np.array([3, 0]), tf.bool)]  # fmt: skip
+    bools = tf.convert_to_tensor(np.array([True, False]), tf.float32)
+    return [tf.constant(np.array([1.7, -2.2]), tf.int32), bools, tf.constant(np.array([3, 0]), tf.bool)]
 
 
 @rule("a Python int that the dtype does not hold is refused")
