@@ -12,6 +12,7 @@ from tapejit.ir.verifier import verify
 from tapejit.passes.batch import batch
 from tapejit.passes.decompose import decompose
 from tapejit.passes.differentiate import differentiate
+from tapejit.passes.hoist import hoist
 from tapejit.passes.inline import inline
 from tapejit.passes.prune import prune
 from tapejit.passes.separate import separate
@@ -21,7 +22,7 @@ from tapejit.passes.together import together
 Pass = Callable[[Graph], Graph]
 Watch = Callable[[str, Graph, Graph], None]
 
-PIPELINE: tuple[Pass, ...] = (differentiate, batch, inline, separate, simplify, together, prune, decompose)
+PIPELINE: tuple[Pass, ...] = (differentiate, batch, inline, separate, simplify, together, prune, decompose, hoist)
 
 
 def silent(name: str, before: Graph, after: Graph) -> None:

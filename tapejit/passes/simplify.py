@@ -192,6 +192,8 @@ class _Simplifier:
         if below is not None and below.op is pair and node.op is slice_ and node.attrs["size"] == (*below.args[0].type.shape, 1):
             return below.args[node.attrs["begin"][-1]] if node.attrs["drop"] == (len(out.type.shape),) else None
         if node.op is matmul:
+            if below is not None and below.op is broadcast_to and (form := self._of_repeated_rows(node, below)) is not None:
+                return form
             for k, flag in enumerate(("transpose_a", "transpose_b")):
                 operand = node.args[k]
                 turned = self.maker.get(id(operand)) if isinstance(operand, Value) else None
@@ -199,6 +201,17 @@ class _Simplifier:
                     args = tuple(turned.args[0] if i == k else a for i, a in enumerate(node.args))
                     return replace(node, args=args, attrs={**node.attrs, flag: not node.attrs.get(flag, False)})
         return None
+
+    def _of_repeated_rows(self, node: Node, repeated: Node) -> Node | None:
+        """The product of rows that are repeated with one matrix: the rows of the product are repeated instead."""
+        x, (whole, y) = repeated.args[0], node.args
+        if not isinstance(x, Value) or node.attrs.get("transpose_a") or y.type.rank != 2 or x.type.rank != whole.type.rank:
+            return None
+        if x.type.shape[-1] != whole.type.shape[-1]:
+            return None
+        (product,) = self.builder.emit(matmul, (x, y), node.attrs, place=node.place, tapes=node.tapes, name=node.out.name)
+        self.maker[id(product)] = Node(matmul, (x, y), node.attrs, (product,))
+        return replace(node, op=broadcast_to, args=(product,), attrs={"shape": node.out.type.shape})
 
 
 def _needless(first: DType, middle: DType, last: DType) -> bool:
