@@ -458,11 +458,7 @@ class ConcreteFunction:
             v = bound[cell]
             recorder.assign(v, v.label(), v.cell_type(), value)
 
-        def const(name: str) -> Operand:
-            held = self.captured[name]
-            return held.enter_graph(recorder) if hasattr(held, "enter_graph") else recorder.constant(held, held)
-
-        out = inline(recorder, self.differentiated(), list(args), read, assign, const)
+        out = inline(recorder, self.differentiated(), list(args), read, assign, lambda name: recorder.held(self.captured[name]))
         return self._packed([GraphTensor(recorder.builder.literal(o), recorder) for o in out])
 
     # ------------------------------------------------------------------------------------ under a tape

@@ -31,7 +31,7 @@ from tapejit.learned import Ranks, UnknownRank, at_work
 from tapejit.sharing import Programs
 from tapejit.signature import Arguments, FunctionType, Signature
 from tapejit.traces import Traces
-from tapejit.tracing import Creation, Recording, record, returned
+from tapejit.tracing import Created, Creation, Recording, record, returned
 from tapejit.variable import paused_tapes
 
 MAX_TRACES = 256  # per function, unless it says otherwise
@@ -90,6 +90,7 @@ class Function:
         self._fast: Callable[..., Any] | None = None  # the first of those below
         self._recent: tuple[tuple[Callable[..., Any], ConcreteFunction], ...] = ()  # native callables for the latest kinds of calls
         self._creation = Creation.ALLOWED
+        self._created: list[Created] | None = None  # the variables made on the first call, where somebody asks for them
         self._ranks: dict[Any, Ranks] = {}  # met in eager runs, by the kind of the arguments
         self._methods: dict[int, tuple[weakref.ref[Any], Function]] = {}  # by the id of a living instance
 
@@ -190,6 +191,8 @@ class Function:
         recording = self._recorded(arguments)
         if recording.created:  # once more, to have a graph without the creation
             self._creation = Creation.AGAIN
+            if self._created is not None:
+                self._created = recording.created
             self._history.made(trace, arguments, recording.seconds)
             trace = self._history.expect(self.signature, arguments, retraces.CREATED)
             recording = self._recorded(arguments)
@@ -259,6 +262,25 @@ class Function:
         if self.input_signature is not None and not args and not kwargs:
             return self._exactly(self.signature.of_specs())
         return self._exactly(self.signature.bind(args, kwargs))
+
+    def get_initialization_function(self, *args: Any, **kwargs: Any) -> ConcreteFunction:
+        """A function of no arguments that gives the variables made on the first call their initial values, random ones anew. The Python
+        function is traced for these arguments, but not run. RuntimeError once it has been used; ValueError for initial values that depend on arguments.
+        """
+        with self._lock:
+            if self._creation is not Creation.ALLOWED or self._count:
+                raise RuntimeError(places.with_place("get_initialization_function cannot be called after the function has been used"))
+            self._created = []
+            try:
+                self.get_concrete_function(*args, **kwargs)
+            finally:
+                created, self._created = self._created, None
+
+        def initialize_variables() -> None:
+            for each in created:
+                each.initialize()
+
+        return Function(initialize_variables, autograph=False).get_concrete_function()
 
     @property
     def function_type(self) -> FunctionType:

@@ -7,6 +7,7 @@ how its results are put back together. An exception leaves nothing behind.
 from __future__ import annotations
 
 import enum
+import functools
 import sys
 import time
 import weakref
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tapejit.core import places, sizes
+from tapejit.core.errors import InternalError
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
@@ -25,8 +27,10 @@ from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.interpreter import run
 from tapejit.ir.names import identifier
+from tapejit.ir.op import thread
 from tapejit.nest import leaves_of, map_structure
 from tapejit.ops.operand import Operand, Tensor
+from tapejit.record.inline import inline
 from tapejit.record.recorder import Recorder, SymbolicTensor, recording
 from tapejit.record.source import name_at
 from tapejit.signature import Arguments, ProtocolLeaf, Signature, TensorLeaf, VariableLeaf
@@ -46,10 +50,24 @@ class Recording:
     outputs: list[int | None]  # per leaf of the result: the number of a graph result, or None
     tree: Any  # the structure of the result
     variable_arguments: dict[str, int] = field(default_factory=dict)  # cell -> where it comes first among the variables passed as arguments
-    created: list[Any] = field(default_factory=list)  # weak references to the variables it made
+    created: list[Created] = field(default_factory=list)  # the variables it made
     seconds: float = 0.0
     written: list[tuple[Value, Any]] = field(default_factory=list)  # small tensors from outside, and the constants that stand for them
     frozen: Frozen | None = None  # the Python values from outside that it was traced with
+
+
+@dataclass(frozen=True)
+class Created:
+    """A variable that was made while a function was traced, and what gives its initial value within another trace."""
+
+    variable: weakref.ref[Variable]
+    initial: Callable[[], Any]
+
+    def initialize(self) -> None:
+        """Give the variable its initial value, if it is still there."""
+        variable = self.variable()
+        if variable is not None:
+            variable.assign(self.initial())
 
 
 class Creation(enum.Enum):
@@ -66,13 +84,17 @@ class TraceRecorder(Recorder):
     def __init__(self, graph: Graph, creation: Creation) -> None:
         super().__init__(graph)
         self.creation = creation
-        self.created: list[Any] = []
+        self.created: list[Created] = []
         self.given: list[Any] = []  # what the call that is traced has for each parameter: a tensor, or a spec
 
-    def creating(self, variable: Any, name: str | None = None) -> None:
+    def creating(self, variable: Any, name: str | None = None, initial_value: Any = None) -> None:
         """Called when a variable is made while tracing. ValueError where that is not allowed."""
         if self.creation is Creation.ALLOWED:
-            self.created.append(weakref.ref(variable))
+            if isinstance(initial_value, SymbolicTensor):
+                initial: Callable[[], Any] = functools.partial(_again, self.lifted(initial_value), dict(self.cells), dict(self.captured))
+            else:
+                initial = initial_value if callable(initial_value) else lambda: initial_value
+            self.created.append(Created(weakref.ref(variable), initial))
             return
         said = (
             "tf.function only supports singleton tf.Variables created on the first call. Make sure the tf.Variable is only created once or "
@@ -87,31 +109,45 @@ class TraceRecorder(Recorder):
 
         ValueError if it depends on what a loop changes, or on an argument of which only the spec is known.
         """
+        graph = self.lifted(tensor)
+        if graph.params and any(isinstance(x, TensorSpec) for x in self.given):
+            raise _unlifted("an argument while only its spec is known; call the function once before get_concrete_function")
+        cells = {name: v._value.numpy_view() for name, v in self.cells.items()}
+        consts = {name: view(held) for name, held in self.captured.items()}
+        with recording(None), paused_tapes():
+            given = [view(x if isinstance(x, EagerTensor) else x.recorder.root.evaluate(x)) for x in self.given] if graph.params else []
+            (out,) = run(graph, given, cells, consts)
+        return EagerTensor(np.asarray(out))
+
+    def lifted(self, tensor: SymbolicTensor) -> Graph:
+        """The lines that a tensor of this function depends on, as a graph that has its parameters where they count among them."""
         graphs = [r.graph for r in tensor.recorder.around()][::-1]  # with what is recorded so far of the loops and branches it stands in
         lines = [n for g in graphs for n in g.body]
         wanted = _cone(lines, tensor.value)
         graph, *inner = graphs
+        if any(id(p) in wanted for g in inner for p in g.params):
+            raise _unlifted("what a loop changes")
         body = [n for n in lines if any(id(o) in wanted for o in n.outs)]
         asked = any(id(p) in wanted for p in graph.params) or not sizes.is_known(d for n in body for d in _dims(n))
-        if any(id(p) in wanted for g in inner for p in g.params) or (asked and any(isinstance(x, TensorSpec) for x in self.given)):
-            raise ValueError(
-                places.with_place(
-                    "the initial value of a variable made inside a traced function may not depend on what a loop changes, nor on an argument "
-                    "while only its spec is known; call the function once before get_concrete_function"
-                )
-            )
-        cells = {name: v._value.numpy_view() for name, v in tensor.recorder.root.cells.items()}
-        consts = {name: view(held) for name, held in tensor.recorder.root.captured.items()}
-        with recording(None), paused_tapes():
-            arguments = [view(x if isinstance(x, EagerTensor) else x.recorder.root.evaluate(x)) for x in self.given] if asked else []
-            params = graph.params if asked else []
-            (out,) = run(
-                Graph("initial_value", params, cells=graph.cells, consts=graph.consts, body=body, results=[tensor.value]),
-                arguments,
-                cells,
-                consts,
-            )
-        return EagerTensor(np.asarray(out))
+        params = list(graph.params) if asked else []
+        return Graph("initial_value", params, cells=graph.cells, consts=graph.consts, body=body, results=[tensor.value])
+
+
+def _unlifted(why: str) -> ValueError:
+    return ValueError(places.with_place(f"the initial value of a variable made inside a traced function may not depend on {why}"))
+
+
+def _again(graph: Graph, cells: dict[str, Variable], captured: dict[str, Any]) -> Any:
+    """The result of a lifted graph as a tensor of the function being traced now. ValueError if it depends on arguments."""
+    if graph.params:
+        raise _unlifted("an argument where a function without any is to compute it")
+    recorder = thread.recorder
+    (out,) = inline(recorder, graph, [], lambda c: cells[c].enter_graph(recorder), _unassigned, lambda c: recorder.held(captured[c]))
+    return GraphTensor(recorder.builder.literal(out), recorder)
+
+
+def _unassigned(cell: str, value: Any) -> None:
+    raise InternalError(f"an initial value that assigns state.{cell}")
 
 
 def _described(name: str | None, function: str) -> str:

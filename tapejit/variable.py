@@ -99,7 +99,7 @@ class Variable(Operand):
             raise ValueError(places.with_place("initial_value must be specified: tf.Variable(0.0) or tf.Variable(tf.zeros([2]))"))
         created = thread.recorder
         if created is not None:
-            created.root.creating(self, name)
+            created.root.creating(self, name, initial_value)
         with recording(None):
             if callable(initial_value) and not hasattr(initial_value, "dims"):
                 initial_value = initial_value()
@@ -224,6 +224,19 @@ class Variable(Operand):
         return value
 
     read_value = value
+
+    def is_initialized(self, name: str | None = None) -> Any:
+        """Whether it has a value, a bool scalar: it always has."""
+        return convert_to_tensor(True)
+
+    @property
+    def initial_value(self) -> Any:
+        """RuntimeError: a variable keeps its present value alone, as in TensorFlow."""
+        raise RuntimeError(
+            places.with_place(
+                "initial_value is not supported when eager execution is enabled; keep the tensor that the variable is made from"
+            )
+        )
 
     def initialized_value(self) -> Any:
         return self.read_tensor()

@@ -88,7 +88,7 @@ class Recorder:
             self._aliases: dict[int, Value] = {}
             self.keep: list[Any] = []  # objects whose identity is a key must live as long as the recorder
 
-    def creating(self, variable: Any, name: str | None = None) -> None:
+    def creating(self, variable: Any, name: str | None = None, initial_value: Any = None) -> None:
         """Called when a variable is made while recording; the recorder of a whole function says whether that is allowed."""
 
     def evaluate(self, tensor: SymbolicTensor) -> Any:
@@ -192,6 +192,10 @@ class Recorder:
         if array.ndim == 0 and dtype.kind != "c":
             return number(array, dtype)
         return self.constant(array, x)
+
+    def held(self, held: Any) -> Operand:
+        """What stands here for a tensor or array that another function captured."""
+        return held.enter_graph(self) if hasattr(held, "enter_graph") else self.constant(held, held)
 
     def stands_for(self, x: Any, value: Value) -> None:
         """From here on the tensor `x` from outside is `value`: a recording is written again with other operands."""
