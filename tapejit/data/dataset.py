@@ -19,18 +19,21 @@ from tapejit.data.arguments import declared, is_shape, per_leaf, shape_of
 from tapejit.data.elements import Elements, array_of, elements_of, flattened, packing, tensors
 from tapejit.data.functions import ElementFunction
 from tapejit.data.grouping import Batch, GroupByWindow, PaddedBatch, Unbatch, Window
-from tapejit.data.iterators import Iterator, NumpyIterator
+from tapejit.data.iterators import BegunIterator, Iterator, NumpyIterator
 from tapejit.data.options import Options
 from tapejit.data.order import Cache, Chosen, Concatenate, Repeat, Sampled, Shard, Shuffle, Skip, Take, Zip
 from tapejit.data.pipeline import INFINITE, UNKNOWN, DatasetSpec, Stage
 from tapejit.data.sources import Fixed, Generator, Random, Range, TensorSlice
 from tapejit.data.threads import Prefetch
-from tapejit.data.traced import Argument, TracedIterator, bound, handle, meant, passed
+from tapejit.data.traced import Argument, TracedIterator, bound, handle, made, meant, passed
 from tapejit.data.transform import Accumulation, Filter, FlatMap, Map, Scan, TakeWhile, Unique
 from tapejit.generators import process_state
 from tapejit.ir.op import thread
+from tapejit.record.recorder import SymbolicTensor
 from tapejit.runtime.host import cores
-from tapejit.tensor import EagerTensor
+from tapejit.spec import TensorSpec
+from tapejit.tensor import EagerTensor, convert_to_tensor
+from tapejit.variable import Variable
 
 AUTOTUNE = -1
 _range, _zip = range, zip  # the class has methods of these names
@@ -65,12 +68,14 @@ class Dataset:
     @staticmethod
     def from_tensor_slices(tensors: Any, name: str | None = None) -> Dataset:
         """The rows of tensors along their first axis. InvalidArgumentError (a ValueError) if they have not as many rows each."""
-        return Dataset(TensorSlice(tensors))
+        late = _made_late(Dataset.from_tensor_slices, tensors, lambda x: TensorSpec(x.shape.with_rank_at_least(1)[1:], x.dtype))
+        return Dataset(TensorSlice(tensors)) if late is None else late
 
     @staticmethod
     def from_tensors(tensors: Any, name: str | None = None) -> Dataset:
         """One element."""
-        return Dataset(Fixed.of(tensors))
+        late = _made_late(Dataset.from_tensors, tensors, lambda x: TensorSpec(x.shape, x.dtype))
+        return Dataset(Fixed.of(tensors)) if late is None else late
 
     @staticmethod
     def from_generator(
@@ -106,9 +111,13 @@ class Dataset:
         """Numbers as Python's `range` gives them."""
         if not 1 <= len(args) <= 3:
             raise ValueError(places.with_place(f"Invalid `args`. The length of `args` should be between 1 and 3, got {len(args)}."))
+        dtype = dtypes.as_dtype(output_type)
+        late = _made_late(lambda numbers: Dataset.range(*numbers, output_type=dtype), args, elements=elements_of(TensorSpec([], dtype)))
+        if late is not None:
+            return late
         numbers = [int(a) for a in args]
         start, stop, step = (0, numbers[0], 1) if len(numbers) == 1 else (*numbers, 1)[:3]
-        return Dataset(Range(start, stop, step, dtypes.as_dtype(output_type)))
+        return Dataset(Range(start, stop, step, dtype))
 
     @staticmethod
     def counter(start: int = 0, step: int = 1, dtype: Any = dtypes.int64, name: str | None = None) -> Dataset:
@@ -362,6 +371,9 @@ class Dataset:
 
     def reduce(self, initial_state: Any, reduce_func: Callable[..., Any], name: str | None = None) -> Any:
         """The state after `reduce_func(state, element)`, which gives the next one, has been called with all elements."""
+        if thread.recorder is not None:
+            leaves, tree = flattened(initial_state)
+            return self.__tf_traced_iter__().reduce(packing(tree)([convert_to_tensor(x) for x in leaves]), reduce_func)
         accumulation = self._accumulation(initial_state, reduce_func)
         state = accumulation.state
         for new, _ in accumulation.over(self._stage):
@@ -419,8 +431,10 @@ class Dataset:
             raise InvalidArgumentError(places.with_place(f"Dataset {'was empty' if not found else 'had more than one element'}."))
         return found[0]
 
-    def __iter__(self) -> Iterator:
-        return Iterator(self._stage, Dataset)
+    def __iter__(self) -> Any:
+        if thread.recorder is None:
+            return Iterator(self._stage, Dataset)
+        return BegunIterator(self.element_spec, self._made_of_this("iterator", iter))
 
     # ---------------------------------------------------------------------------------- in traced functions
     def __tf_traced_iter__(self) -> TracedIterator:
@@ -445,10 +459,12 @@ class Dataset:
     def _number(self) -> Any:
         if isinstance(self._stage, Argument):
             return self._stage.handle
-        if thread.recorder is None:
-            return handle(self)
+        return handle(self) if thread.recorder is None else self._made_of_this("dataset", lambda dataset: dataset)
+
+    def _made_of_this(self, name: str, make: Callable[[Dataset], Any]) -> Any:
+        """While a function is traced: the number of what `make` gives, when the function runs, of this dataset."""
         arguments = [s for s in self._stage.all() if isinstance(s, Argument)]
-        return passed("dataset", lambda *given: self._of(arguments, given) if given else self, [a.handle for a in arguments])
+        return passed(name, lambda *given: make(self._of(arguments, given) if given else self), [a.handle for a in arguments])
 
     def _of(self, arguments: Sequence[Argument], given: Sequence[Dataset]) -> Dataset:
         """This dataset with other ones in the place of arguments of the function being traced."""
@@ -476,6 +492,23 @@ class _DatasetKind(DatasetSpec):
     def meant(self, handle: Any) -> Any:
         """The dataset that is passed by its number."""
         return meant([handle])[0]
+
+
+def _made_late(
+    make: Callable[[Any], Dataset], value: Any, spec: Callable[[Any], TensorSpec] | None = None, elements: Elements | None = None
+) -> Dataset | None:
+    """While a function is traced: what stands for `make(value)` of symbolic tensors and variables; None if there are none in `value`.
+
+    Its elements are `elements`, or in the structure of `value` what `spec` gives for each tensor.
+    """
+    leaves, tree = flattened(value)
+    if thread.recorder is None or not any(isinstance(x, SymbolicTensor | Variable) for x in leaves):
+        return None
+    tensors = [convert_to_tensor(x) for x in leaves]
+    if elements is None:
+        assert spec is not None
+        elements = Elements(tree, tuple(map(spec, tensors)))
+    return Dataset(Argument(elements, made("tensors", lambda *given: make(optree.tree_unflatten(tree, given)), tensors)))
 
 
 def _inside(x: Any) -> Stage | None:

@@ -140,7 +140,8 @@ class ElementFunction:
             tree = self._inputs()
             self._pack, self._several = packing(tree), not tree.is_leaf() and tree.type is tuple
         value = self._pack(leaves)
-        return function(*value) if self._several else function(value)
+        out = function(*value) if self._several else function(value)
+        return tuple(out) if type(out) is list else out  # several tensors rather than one made of them
 
     def _eagerly(self, leaves: Leaves) -> Leaves:
         with recording(None), paused_tapes():

@@ -49,6 +49,9 @@ class IteratorSpec(TypeSpec):
         return f"IteratorSpec({self.element_spec!r})"
 
 
+_NO_OPTIONAL = "get_next_as_optional() in a traced function; go along the iterator with `for`, or pass what it gives eagerly"
+
+
 class PassedIterator:
     """What stands for an iterator that is an argument of the function being traced."""
 
@@ -72,6 +75,25 @@ class PassedIterator:
 
     __next__ = get_next
 
+    def get_next_as_optional(self) -> Any:
+        """NotImplementedError."""
+        raise NotImplementedError(places.with_place(_NO_OPTIONAL))
+
+
+class BegunIterator(PassedIterator):
+    """What `iter(dataset)` is while a function is traced: an iterator that begins each time the function runs."""
+
+    def __next__(self) -> Any:
+        raise _in_python()
+
+
+def _in_python() -> OperatorNotAllowedInGraphError:
+    return OperatorNotAllowedInGraphError(
+        places.with_place(
+            "Iterating over a dataset in Python is not possible while a function is traced; leave autograph on, or write get_next()"
+        )
+    )
+
 
 class Iterator:
     """An iterator over a dataset (`tf.data.Iterator`)."""
@@ -92,11 +114,7 @@ class Iterator:
 
     def __next__(self) -> Any:
         if thread.recorder is not None:
-            raise OperatorNotAllowedInGraphError(
-                places.with_place(
-                    "Iterating over a dataset in Python is not possible while a function is traced; leave autograph on, or write get_next()"
-                )
-            )
+            raise _in_python()
         leaves = self._taken()
         pack = self._pack
         if pack is None:
@@ -154,7 +172,9 @@ class Iterator:
         self._begin(streams, position)
 
     def get_next_as_optional(self) -> Optional:
-        """The next element, or none, as an `Optional`."""
+        """The next element, or none, as an `Optional`. NotImplementedError while a function is traced."""
+        if thread.recorder is not None:
+            raise NotImplementedError(places.with_place(_NO_OPTIONAL))
         return Optional(list(_take(self, 1)), self.element_spec)
 
     @property

@@ -17,6 +17,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from tapejit.autograph.convert import converted
+from tapejit.control import while_loop
 from tapejit.core import dtypes, places
 from tapejit.core.dtypes import DType
 from tapejit.core.errors import InternalError, InvalidArgumentError, OutOfRangeError
@@ -26,7 +28,7 @@ from tapejit.data.pieces import Piece
 from tapejit.data.pipeline import Stage
 from tapejit.ir.op import Op, register
 from tapejit.record.recorder import recording
-from tapejit.tensor import EagerTensor
+from tapejit.tensor import EagerTensor, constant
 
 KEPT_BYTES = 256 << 20
 _RUNS = 4  # runs of one source that are remembered: their elements may be wanted once more
@@ -46,6 +48,11 @@ def handle(x: Any) -> EagerTensor:
 def passed(name: str, make: Callable[..., Any], handles: Sequence[Any] = ()) -> Any:
     """While a function is traced: the number of what `make`, of what `handles` stand for, gives when the function runs."""
     return dataset_passed(*handles, source=_entered(name, make))
+
+
+def made(name: str, make: Callable[..., Any], tensors: Sequence[Any]) -> Any:
+    """While a function is traced: the number of what `make` gives, of the values that tensors have when the function runs."""
+    return dataset_made(*tensors, source=_entered(name, make))
 
 
 class _Name(str):
@@ -189,6 +196,16 @@ class DatasetPassed(DatasetStart):
         return handle(_sources[source].make(meant(handles))).numpy_view()
 
 
+class DatasetMade(DatasetStart):
+    """The number of the dataset that `source` makes of the tensors, to be gone along or passed on."""
+
+    name = "dataset_made"
+
+    def eager(self, *tensors: Any, source: str) -> Any:
+        with recording(None):  # the arrays are the step's own
+            return handle(_sources[source].make([EagerTensor(np.array(x)) for x in tensors])).numpy_view()
+
+
 class DatasetMore(_HostOp):
     """Whether a run has had elements: what stands for `dataset_advance` where a loop runs again for its gradient, by the count it had."""
 
@@ -264,7 +281,7 @@ class DatasetElement(_HostOp):
 
 
 dataset_start, dataset_advance, dataset_more = register(DatasetStart()), register(DatasetAdvance()), register(DatasetMore())
-dataset_passed = register(DatasetPassed())
+dataset_passed, dataset_made = register(DatasetPassed()), register(DatasetMade())
 dataset_next, dataset_sizes, dataset_element = register(DatasetNext()), register(DatasetSizes()), register(DatasetElement())
 
 
@@ -298,6 +315,16 @@ class TracedIterator:
             self._run, number, source=self._source, dtypes=tuple(s.dtype for s in specs), shapes=shapes
         )  # fmt: skip
         return packing(self._elements.tree)(list(leaves))
+
+    def reduce(self, state: Any, function: Callable[[Any, Any], Any]) -> Any:
+        """The state after `function(state, element)`, which gives the next one, of all elements."""
+        step = converted(function)
+
+        def body(going: Any, number: Any, state: Any) -> Any:
+            new = step(state, self.element(number))
+            return self.advance(), number + 1, tuple(new) if type(new) is list else new
+
+        return while_loop(lambda going, *_: going, body, (self.advance(), constant(0, dtypes.int64), state))[-1]
 
     def next(self) -> Any:
         """The next element. OutOfRangeError when the function runs and there is none."""
