@@ -147,6 +147,12 @@ class _Eager(Op):
         asked = [zeros_like(y) if d is None else conjugated(d) for d, y in zip(gs, zs, strict=True)]
         return tuple(d if d is None else conjugated(d) for d in self._call.gradients(asked))
 
+    def reached(self, result: int) -> list[int]:
+        """The operands that the gradient function gives a gradient for, which it is asked."""
+        with paused_tapes():
+            found = self._call.gradients([zeros_like(y) for y in self._call.results if y is not None])
+        return [k for k, g in enumerate(found) if g is not None]
+
     closes_over = True  # the gradient function uses what it finds around it
 
     def replayed(self, recorder: Any, operands: list[Any]) -> list[Any]:

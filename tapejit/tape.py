@@ -16,7 +16,7 @@ from tapejit.core import places, sizes
 from tapejit.core.places import Place
 from tapejit.core.sizes import Dim
 from tapejit.explain import numerics
-from tapejit.explain.diary import ASSIGNMENT, NUMPY_VALUE, Diary, Kept
+from tapejit.explain.diary import ASSIGNMENT, EXPORT, NUMPY_VALUE, Diary, Kept
 from tapejit.explain.gradients import RELEASED, Explanation, Source, explain, resolved
 from tapejit.function import Function
 from tapejit.ir.op import Listener, Op, thread
@@ -115,7 +115,7 @@ class GradientTape(Listener):
             tensor = self._diary.read(tensor, tensor._value)
         elif id(tensor) not in self._active:
             return
-        self._diary.left(tensor, value)
+        self._diary.left(len(self._records), tensor, value)
 
     def took(self, value: Any, tensor: Any) -> None:
         """Called when a value becomes a constant while the tape is active."""
@@ -406,7 +406,7 @@ class GradientTape(Listener):
             )
         leaves_checked(target, "target"), leaves_checked(sources, "sources")
         noted = self._diary.among(self._records)
-        lines = [Record(n.op, tuple(n.inputs), n.attrs, n.outputs, n.at) for n in noted if n.op not in (NUMPY_VALUE, ASSIGNMENT)]
+        lines = [Record(n.op, tuple(n.inputs), n.attrs, n.outputs, n.at) for n in noted if n.op not in (NUMPY_VALUE, ASSIGNMENT, EXPORT)]
         made = {id(o) for r in self._records for o in r.outputs}
         watched = [x for k, x in self._active.items() if k not in made and k not in self._values]
         listed = watched if inputs is None else leaves_checked(inputs, "inputs")

@@ -126,6 +126,9 @@ class Variable(Operand):
         self._created_at = None if frame is None else (frame.f_code, frame.f_lasti)
         for listener in list(_listeners.values()):
             listener.made(self)
+        if created is None:
+            for tape in thread.tapes:
+                tape.assigned(self, tensor)
 
     # ---------------------------------------------------------------- what ops and recorders ask
     @property

@@ -89,12 +89,12 @@ def position(depth: int = 1) -> tuple[CodeType, int] | None:
     return None
 
 
-_positions: dict[tuple[CodeType, int], Place] = {}
+_positions: dict[tuple[CodeType, str, int], Place] = {}  # by the file as well, which equal codes may differ in: copies, cells of notebooks
 
 
 def place_of(code: CodeType, instruction: int) -> Place:
     """The place of the instruction at byte offset `instruction` (a frame's `f_lasti`) of a code object."""
-    key = code, instruction
+    key = code, code.co_filename, instruction
     place = _positions.get(key)
     if place is None:
         listed = list(code.co_positions())

@@ -33,7 +33,7 @@ class _Left(Op):
         self.name = name
 
 
-NUMPY_VALUE, ASSIGNMENT = _Left("numpy"), _Left("assign")
+NUMPY_VALUE, ASSIGNMENT, EXPORT = _Left("numpy"), _Left("assign"), _Left("export")
 _warned: set[tuple[Any, Any]] = set()
 
 
@@ -86,8 +86,9 @@ class Diary:
         """Note that a variable was given a tensor's value."""
         self.passed(at, ASSIGNMENT, (value,), {}, (variable._value,), gradients.ASSIGNED, places.position(3))
 
-    def left(self, tensor: Any, value: Any) -> None:
+    def left(self, at: int, tensor: Any, value: Any) -> None:
         """Note that a value the tape follows was handed out as `value`. Small integers are shared objects, which prove nothing."""
+        self.passed(at, EXPORT, (tensor,), {}, (), gradients.NUMPY, places.position(3))
         if isinstance(value, np.ndarray):
             holds: Any = weakref.ref(value)
         elif isinstance(value, float | complex | np.generic) and len(self._exports) < _SCALARS:

@@ -6,14 +6,17 @@ an `Explanation` that names the line, or that there is none to name. Nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tapejit.core.places import Place, place_of
 from tapejit.ir import structure
-from tapejit.ir.graph import Node
+from tapejit.ir.graph import Graph, Node, Value
+from tapejit.ir.names import Names
 from tapejit.ir.op import Op
+from tapejit.ops.control import custom_gradient, held
+from tapejit.record.nesting import closed
 
 CONNECTED = "connected"
 NOT_WATCHED = "not watched"
@@ -83,18 +86,18 @@ class Line:
     followed: bool = True
     why: str = ""
     before: Any = None  # where a value left that comes back here
-    given: int = -1  # how many of the inputs are operands; the others are used inside nested graphs (-1: all are)
 
     @property
     def place(self) -> Place | None:
         return resolved(self.at)
 
-    def carriers(self) -> list[int]:
-        """Positions of the operands whose gradient the op gives."""
+    def carriers(self, result: int) -> list[int]:
+        """Positions of the operands that a gradient of one result goes to."""
         if not self.followed:
             return []
-        given = len(self.inputs) if self.given < 0 else self.given
-        return [i for i in (*self.op.gradient_operands(given, self.attrs), *range(given, len(self.inputs))) if flows(self.inputs[i])]
+        reached = getattr(self.op, "reached", None)
+        found = self.op.reached_operands(len(self.inputs), self.attrs, [result]) if reached is None else reached(result)
+        return [i for i in found if flows(self.inputs[i])]
 
 
 @dataclass
@@ -164,18 +167,9 @@ def _alive(lines: Sequence[Line], start: set[int]) -> set[int]:
     """Ids of the values through which a gradient reaches those in `start`."""
     out = set(start)
     for line in lines:
-        if line.followed and any(id(line.inputs[i]) in out for i in line.carriers()):
-            out.update(id(o) for o in line.outputs if flows(o) and _reaches(line, o, out))
+        if line.followed and any(id(x) in out for x in line.inputs):
+            out.update(id(o) for k, o in enumerate(line.outputs) if flows(o) and any(id(line.inputs[i]) in out for i in line.carriers(k)))
     return out
-
-
-def _reaches(line: Line, output: Any, alive: set[int]) -> bool:
-    """Whether, in an op with a graph of its own, a gradient really goes from the output to a living operand."""
-    reached = getattr(line.op, "reached", None)
-    if reached is None:
-        return True
-    position = next(k for k, o in enumerate(line.outputs) if o is output)
-    return any(id(line.inputs[i]) in alive for i in reached(position))
 
 
 def _path(lines: Sequence[Line], ends: Sequence[Any], alive: set[int], source: Source) -> tuple[Step, ...]:
@@ -186,9 +180,11 @@ def _path(lines: Sequence[Line], ends: Sequence[Any], alive: set[int], source: S
     for line in reversed(lines):
         if at is None or at in starts:
             break
-        if any(id(o) == at for o in line.outputs):
-            steps.append(Step(line.op.name, line.place))
-            at = next((id(line.inputs[i]) for i in line.carriers() if id(line.inputs[i]) in alive), None)
+        made = next((k for k, o in enumerate(line.outputs) if id(o) == at), None)
+        if made is not None:
+            if line.op is not held:  # a variable's value, handed into a branch or loop
+                steps.append(Step(line.op.name, line.place))
+            at = next((id(line.inputs[i]) for i in line.carriers(made) if id(line.inputs[i]) in alive), None)
     return tuple(reversed(steps))
 
 
@@ -220,19 +216,41 @@ def _broken(lines: Sequence[Line], source: Source, target: str, needed: set[int]
 
 
 def _inside(line: Line, source: Source, starts: set[int], needed: set[int], alive: set[int]) -> Explanation | None:
-    """For a call of a traced function: what breaks the path in its graph."""
-    inside = getattr(line.op, "inside", None)
-    if inside is None or not line.followed:
+    """For a call of a traced function, a branch or a loop: what breaks the path in its graph. None if that cannot be said."""
+    if not line.followed:
         return None
-    body, params, results = inside()
-    values = [p for p, x in zip(params, line.inputs, strict=True) if id(x) in starts]
-    heads = [r for r, o in zip(results, line.outputs, strict=False) if id(o) in needed and id(o) not in alive]
-    return explain(lines_of(body), heads, Source(source.name, values, set(map(id, values))), "its result")
+    for body, params, results in _graphs(line):
+        lines, carried = lines_of(body), line.attrs.get("carried", 0)
+        values = [p for p, x in zip(params, line.inputs[len(line.inputs) - len(params) :], strict=True) if id(x) in starts]
+        again: list[Value] | None = None
+        while again is None or again:  # what one turn of a loop gives the next one
+            living = _alive(lines, set(map(id, values)))
+            again = [p for p, r in zip(params, results[:carried], strict=False) if id(r) in living and all(p is not v for v in values)]
+            values += again
+        within = Source(source.name, values, set(map(id, values)))
+        dead = [r for r, o in zip(results, line.outputs, strict=False) if id(o) in needed and id(o) not in alive]
+        for heads in (dead, results[:carried]):
+            found = explain(lines, heads, within, "its result")
+            if found.cause not in (CONNECTED, UNUSED, OUTSIDE):
+                return found
+    return None
+
+
+def _graphs(line: Line) -> Iterator[tuple[Sequence[Node], Sequence[Value], Sequence[Value]]]:
+    """The lines within a line whose results are its own, with what stands for its last operands there, and for its first results."""
+    inside = getattr(line.op, "inside", None)
+    if inside is not None:
+        yield inside()
+    for name in ("body", "then", "otherwise"):
+        graph = line.attrs.get(name)
+        if isinstance(graph, Graph):
+            yield graph.body, graph.params, graph.results
 
 
 # --------------------------------------------------------------------------------------------------- graphs
 def lines_of(body: Sequence[Node], tape: str = "") -> list[Line]:
     """The lines of a graph as `tape` sees them; without one, all as followed."""
+    names = Names()
     cells: set[str] = set()
     active: set[int] = set()
     out: list[Line] = []
@@ -242,14 +260,14 @@ def lines_of(body: Sequence[Node], tape: str = "") -> list[Line]:
                 cells.update([node.attrs["cell"]] if node.attrs.get("cell") else [])
                 active.update(map(id, node.values()))
             continue
-        free = [v for g in node.graphs() for v in g.free()]
-        inputs = (*node.args, *free)
+        node = closed(node, names)
+        inputs = node.args
         seen = not tape or tape in node.tapes
         if seen and tape and (node.attrs.get("cell") in cells or any(id(x) in active for x in inputs)):
             active.update(map(id, node.outs))
         followed = not tape or (seen and any(id(x) in active for x in inputs))
         why = "" if followed or seen else OUTSIDE
-        out.append(Line(node.op, inputs, node.attrs, node.outs, node.place, followed, why, given=len(node.args)))
+        out.append(Line(node.op, inputs, node.attrs, node.outs, node.place, followed, why))
     return out
 
 
@@ -292,11 +310,13 @@ def _told(line: Line, source: Source, starts: set[int]) -> tuple[str, str]:
         return STOPPED, f"tf.stop_gradient makes it a constant{at}"
     if op == "cast":
         return CAST, f"it is cast to {_dtype(line.outputs[0])}{at}, which carries no gradient"
+    if line.op is custom_gradient:
+        return NO_GRADIENT, f"the gradient function that tf.custom_gradient was given{at} gives it none"
     used = [i for i, x in enumerate(line.inputs) if id(x) in starts]
-    carriers = line.op.gradient_operands(len(line.inputs) if line.given < 0 else line.given, line.attrs)
+    carriers = line.op.gradient_operands(len(line.inputs), line.attrs)
     if line.op.no_gradient or not carriers:
         return NO_GRADIENT, f"{op} has no gradient{at}: its result is piecewise constant, or of integers"
-    if not any(i in carriers or 0 <= line.given <= i for i in used):
+    if not any(i in carriers for i in used):
         return INDEX, f"{op} takes it as a constant{at} (operand {used[0] + 1}: an index, a condition or the like)"
     if not all(map(flows, line.outputs)):
         return CAST, f"{op} gives {_dtype(line.outputs[0])}{at}, which carries no gradient"
@@ -335,12 +355,20 @@ def _unconnected(
             born.place,
             steps,
         )
-    used = (
-        "is not used at all while the tape records"
-        if not any(id(x) in {id(v) for v in source.values} for line in lines for x in line.inputs)
-        else ""
+    ids = {id(v) for v in source.values}
+    followed = ids | _alive(lines, {k for k in ids if k in source.active})
+    left = [x for x in lines[: lines.index(last)] if x.op.name == "export" and any(id(i) in followed for i in x.inputs)]
+    if left:  # whether it is by this that the target depends on the source, only Python knows
+        places = dict.fromkeys(p for x in left if (p := x.place) is not None)
+        said = (
+            f"no op leads from {source.name} to {target}, but a value left TensorFlow as a NumPy or Python value{_at(left[0].place)}: what is "
+            "computed from that is constant; stay with the tensor, which a tape can follow"
+        )
+        return Explanation(NUMPY, head + said, next(iter(places), None), steps, tuple(places)[1:])
+    unused = not any(id(x) in ids for line in lines for x in line.inputs)
+    why = (
+        f"{source.name} is not used at all while the tape records" if unused else f"nothing computed from {source.name} goes into {target}"
     )
-    why = f"{source.name} {used}" if used else f"nothing computed from {source.name} goes into {target}"
     return Explanation(UNUSED, f"{head}{why}; {target} is computed as listed", last.place, steps)
 
 

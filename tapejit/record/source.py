@@ -32,13 +32,13 @@ class _Region(NamedTuple):
 
 
 _regions: dict[str, list[_Region]] = {}
-_names: dict[tuple[CodeType, int], Named] = {}
+_names: dict[tuple[CodeType, str, int], Named] = {}  # by the file as well, which equal codes may differ in
 _NONE = Named("", False)
 
 
 def name_at(code: CodeType, instruction: int) -> Named:
     """The user's name for what the instruction at byte offset `instruction` makes; an empty base if there is none."""
-    key = code, instruction
+    key = code, code.co_filename, instruction
     found = _names.get(key)
     if found is None:
         found = _names[key] = _find(place_of(code, instruction), list(code.co_positions())[instruction // 2])

@@ -377,3 +377,112 @@ def test_second_order_in_a_traced_function():
     explanation, gradient = traced(program)
     assert gradient is None
     assert not explanation.connected
+
+
+@pytest.mark.parametrize("form", ["branch", "for", "while", "map", "vmap", "carried"])
+def test_inside_branches_and_loops_of_a_traced_function(form):
+    v, w = tf.Variable(3.0), tf.Variable(2.0)
+    told = []
+
+    @tf.function
+    def f(n):
+        with tf.GradientTape(persistent=True) as tape:
+            y, away = w * 1.0, w * 1.0
+            if form == "branch":
+                if w > 1.0:
+                    y = tf.stop_gradient(v) * w  # branch
+                else:
+                    y = w * 3.0
+            elif form == "for":
+                for _ in tf.range(n):
+                    y = y * tf.cast(tf.cast(v, tf.int32), tf.float32)  # for
+            elif form == "while":
+                while y < 100.0:
+                    y = (
+                        y
+                        + tf.floor(v)  # while
+                        + 1.0
+                    )
+            elif form == "map":
+                y = tf.map_fn(
+                    lambda e: e * w * tf.stop_gradient(v),  # map
+                    tf.constant([1.0, 2.0]),
+                )
+            elif form == "vmap":
+                y = tf.vectorized_map(lambda e: e * tf.round(v), tf.constant([1.0, 2.0]))  # vmap
+            else:
+                for _ in tf.range(n):
+                    y = tf.stop_gradient(away) * w  # carried
+                    away = v * 2.0
+        assert tape.gradient(y, v) is None
+        told.append(tape.explain(y, v))
+        return y
+
+    f(tf.constant(3))
+    cause = {"for": "cast", "while": "no gradient", "vmap": "no gradient"}.get(form, "stop_gradient")
+    check(told[0], cause, form, "inside ")
+
+
+@both
+def test_a_gradient_function_that_gives_none(how):
+    v, w = tf.Variable(3.0), tf.Variable(2.0)
+
+    @tf.custom_gradient
+    def product(x, y):
+        return x * y, lambda up: (up * y, None)
+
+    def program():
+        with tf.GradientTape(persistent=True) as tape:
+            y = product(w * 1.0, v * 1.0)  # product
+        assert tape.gradient(y, v) is None
+        return [tape.explain(y, x) for x in (v, w)]
+
+    of_v, of_w = how(program)
+    check(of_v, "no gradient", "product", "none" if how is traced else "product passes no gradient")
+    assert of_w.connected
+
+
+def test_a_value_that_left_and_was_computed_with_in_python():
+    v, w = tf.Variable(3.0), tf.Variable([2.0, 1.0])
+    with tf.GradientTape(persistent=True) as tape:
+        total = 0.0
+        for _ in range(2):
+            total += float(v)  # total
+        y = w * total
+        parts = np.array(
+            [float(x) for x in (v * 2.0, w[0])],  # parts
+        )
+        z = w[1] * parts[0]
+        print(float(v))  # behind both
+    check(tape.explain(y, v), "numpy", "total", "no op leads from v to y", "left TensorFlow as a NumPy or Python value")
+    told = tape.explain(z, v)
+    check(told, "numpy", "total")
+    assert line_of("parts") in [p.line for p in told.others]
+    assert line_of("behind both") not in [p.line for p in told.others]
+
+
+def test_a_variable_made_of_what_the_tape_follows():
+    v, w = tf.Variable(3.0), tf.Variable(2.0)
+    with tf.GradientTape(persistent=True) as tape:
+        fresh = tf.Variable(v * 3.0)  # fresh
+        y = fresh * w
+    assert tape.gradient(y, v) is None
+    check(tape.explain(y, v), "assigned", "fresh")
+
+
+def test_equal_code_of_two_files_and_of_cells_without_one(tmp_path):
+    """Python holds code objects equal that differ in nothing but their file."""
+    source = (
+        "def program(tf, v, w):\n"
+        "    with tf.GradientTape(persistent=True) as tape:\n"
+        "        y = tf.stop_gradient(v) * w\n"
+        "    return tape.explain(y, v)\n"
+    )
+    told = []
+    for name in ("one.py", "two.py"):
+        (tmp_path / name).write_text(source)
+    for name in (str(tmp_path / "one.py"), str(tmp_path / "two.py"), "<string>"):
+        space = {}
+        exec(compile(source, name, "exec"), space)
+        told.append((name, space["program"](tf, tf.Variable(3.0), tf.Variable(2.0))))
+    assert [(e.place.file, e.place.line) for _, e in told] == [(name, 3) for name, _ in told]
