@@ -18,18 +18,19 @@ import numpy as np
 import optree
 
 from tapejit import stages
+from tapejit.calls import Call
 from tapejit.core import places, sizes
 from tapejit.core.dtypes import DType
-from tapejit.core.errors import InternalError, InvalidArgumentError
+from tapejit.core.errors import InvalidArgumentError
 from tapejit.core.sizes import Dim
 from tapejit.donation import Donation
 from tapejit.explain import numerics
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph, Operand, Value
-from tapejit.ir.op import Op, thread
+from tapejit.ir.op import thread
 from tapejit.ops.operand import Tensor
 from tapejit.passes.differentiate import differentiate
-from tapejit.passes.partition import backward, kept_values, pure
+from tapejit.passes.partition import pure
 from tapejit.record.inline import inline
 from tapejit.record.recorder import Recorder
 from tapejit.runtime.launcher import matcher
@@ -79,7 +80,7 @@ class ConcreteFunction:
         self._direct: dict[tuple[int, tuple[str, ...], tuple[type, ...]], Callable[..., Any] | None] = {}
         self._called: dict[tuple[int, tuple[str, ...]], Callable[..., Any] | None] = {}  # the last of those above for `__call__`
         self._lock = threading.Lock()
-        self._call_op: _CallOp | None = None
+        self._call_op: Call | None = None
         self._donation = self._donating(donated) if donated else None
         self.frozen = recording.frozen if recording.frozen is not None and recording.frozen.reads else None
         self._checks = False  # whether the step looks for NaN and infinities
@@ -462,8 +463,24 @@ class ConcreteFunction:
         return self._packed([GraphTensor(recorder.builder.literal(o), recorder) for o in out])
 
     # ------------------------------------------------------------------------------------ under a tape
+    def _as_op(self) -> Call:
+        """The step as an op that tapes record, made at the first need."""
+        if self._call_op is None:
+            cells = [*self.cells, *self.variable_arguments]  # in the order of `bindings`
+            graph = pure(self.differentiated(), cells, list(self.captured), [v for v, _ in self.written])
+            self._call_op = Call(self.owner_name, graph, self.also_giving, self._gradient)
+        return self._call_op
+
+    def _gradient(self, function: Callable[..., Any], graph: Graph, part: Any) -> ConcreteFunction:
+        """The concrete function of what `function`, which takes the parameters of `graph`, records."""
+        signature = Signature(function)
+        specs = tuple(TensorSpec(_spec_shape(p.type.shape), p.type.dtype) for p in graph.params)
+        arguments = signature.bind(specs, {})
+        recording = record(function, graph.name, signature, arguments, Creation.LATE)
+        return ConcreteFunction(graph.name, signature, arguments, recording, programs=self._programs.part(part))
+
     def _recorded(self, tensors: list[Any], bound: dict[str, Variable]) -> Any:
-        """Run the step as one op that the tapes of the thread record."""
+        """Run the step as an op that the tapes of the thread record."""
         cells = list(bound)
         read = [bound[c].read_tensor() for c in cells]  # the tapes see the reads
         consts = [h if isinstance(h, EagerTensor) else EagerTensor(h) for h in self.captured.values()]
@@ -471,12 +488,13 @@ class ConcreteFunction:
         if not any(tape.follows(inputs) for tape in thread.tapes):
             with paused_tapes():
                 return self._packed(self.run(tensors, bound))
-        if self._call_op is None:
-            self._call_op = _CallOp(self)
+        op = self._as_op()
         with paused_tapes():
-            outputs = self._call_op.forward.run(tensors, bound)
+            outputs = op.forward.run(tensors, bound)
+        records = op.records(inputs, outputs)
         for tape in thread.tapes:
-            tape.record(self._call_op, inputs, {}, tuple(outputs))
+            for record_ in records:
+                tape.record(*record_)
         return self._packed(outputs[: len(self.traced.results)])
 
     def also_giving(self, values: list[Value]) -> ConcreteFunction:
@@ -495,9 +513,7 @@ class ConcreteFunction:
 
     def kept_under_tape(self) -> list[tuple[Value, Any]]:
         """The values on the way that a call under a tape gives it to keep, with their places."""
-        if self._call_op is None:
-            self._call_op = _CallOp(self)
-        return self._call_op.kept()
+        return self._as_op().kept()
 
     def showing(self, graph: Graph) -> ConcreteFunction:
         """The same trace with another graph of the same arguments, such as one that gives values on the way as results."""
@@ -547,84 +563,6 @@ def _building(tree: optree.PyTreeSpec, leaves: Iterator[Any]) -> Any:
     if tree.type in (tuple, list, dict):
         return level.unflatten(children)
     return Made(lambda *values: level.unflatten(values), children)
-
-
-class _CallOp(Op):
-    """A call of a traced function as one op, for tapes around it.
-
-    Operands are its arguments, the cells it read and its captures. Results are the function's, then what its gradient keeps: the values
-    it is cheaper to keep than to compute again. Their part in a gradient of the gradient is a result's like any other.
-    """
-
-    def __init__(self, concrete: ConcreteFunction) -> None:
-        self.name = f"call_{concrete.owner_name}"
-        self._programs = concrete._programs
-        cells = [*concrete.cells, *concrete.variable_arguments]  # in the order of `bindings`
-        graph = pure(concrete.differentiated(), cells, list(concrete.captured), [v for v, _ in concrete.written])
-        try:
-            self._kept = kept_values(graph)
-        except LookupError:  # an op without a gradient, which matters when one is asked for
-            self._kept = []
-        own = {id(r) for r in graph.results}
-        results = [*graph.results, *(v for v in self._kept if id(v) not in own)]
-        self._at = [next(k for k, r in enumerate(results) if r is v) for v in self._kept]
-        self._graph = graph.with_body(graph.body, results)
-        self.forward = concrete.also_giving(results[len(graph.results) :])
-        self._backward: dict[tuple[int, ...], tuple[ConcreteFunction, list[int]]] = {}
-
-    def gradient_operands(self, count: int, attrs: dict[str, Any]) -> list[int]:
-        return list(range(count))
-
-    def vjp(self, g: Any, z: Any, *operands: Any) -> tuple[Any, ...]:
-        gs, zs = (g, z) if isinstance(z, tuple) else ((g,), (z,))
-        present = tuple(k for k, x in enumerate(gs) if x is not None)
-        if present not in self._backward:
-            self._backward[present] = self._derived(present)
-        function, reached = self._backward[present]
-        out: list[Any] = [None] * len(operands)
-        if reached:
-            grads = function.call([*operands, *(zs[k] for k in self._at), *(gs[k] for k in present)], [])
-            for k, d in zip(reached, grads, strict=True):
-                out[k] = d
-        return tuple(out)
-
-    def reached(self, result: int) -> list[int]:
-        """The operands that a gradient of one result flows to."""
-        return backward(self._graph, (result,), self._kept)[1] if result < len(self._graph.results) else []
-
-    def kept(self) -> list[tuple[Value, Any]]:
-        """What the gradient keeps of the lines of the call, with their places."""
-        made = {id(o): n.place for n in self._graph.body for o in n.outs}
-        return [(v, made[id(v)]) for v in self._kept if id(v) in made]
-
-    def inside(self) -> tuple[list[Any], list[Value], list[Value]]:
-        """The lines of the call, what its operands are called there, and its results."""
-        return self._graph.body, self._graph.params, self._graph.results
-
-    def replayed(self, recorder: Recorder, operands: list[Operand]) -> list[Operand]:
-        """The results of the call as lines of a function being traced."""
-        return inline(recorder, self._graph, [recorder.builder.literal(x) for x in operands], _no_cell, _no_cell, _no_cell)
-
-    def _derived(self, present: tuple[int, ...]) -> tuple[ConcreteFunction, list[int]]:
-        """The function (operands, kept values, output gradients) -> gradients of the operands that are connected."""
-        graph, reached = backward(self._graph, present, self._kept)
-
-        def gradients(*xs: Any) -> Any:
-            recorder = thread.recorder
-            args = [recorder.builder.literal(recorder.operand(x)) for x in xs]
-            out = inline(recorder, graph, list(args), _no_cell, _no_cell, _no_cell)
-            return tuple(GraphTensor(recorder.builder.literal(o), recorder) for o in out)
-
-        signature = Signature(gradients)
-        specs = tuple(TensorSpec(_spec_shape(p.type.shape), p.type.dtype) for p in graph.params)
-        arguments = signature.bind(specs, {})
-        recording = record(gradients, graph.name, signature, arguments, Creation.LATE)
-        programs = self._programs.part(("gradient", present))
-        return ConcreteFunction(graph.name, signature, arguments, recording, programs=programs), reached
-
-
-def _no_cell(*name: Any) -> Any:
-    raise InternalError(f"a gradient that touches {name[0]}")
 
 
 def _spec_shape(dims: tuple[Dim, ...]) -> list[int | str | None]:

@@ -21,6 +21,7 @@ from tapejit.core import places
 from tapejit.core.places import place_of
 from tapejit.function import Function
 from tapejit.graph_tensor import GraphTensor
+from tapejit.indexed_slices import IndexedSlices
 from tapejit.ir.builder import number
 from tapejit.ir.graph import Value
 from tapejit.ir.names import Names, identifier
@@ -214,8 +215,9 @@ def function_of(
         found = tape.gradient(heads, asked)
         for g, x in zip(found, asked, strict=True):  # named after their sources, not after what the function is called
             if g is not None:
-                recorder.builder.names.give_back(g.value.name)
-                g.value.name = recorder.builder.names.fresh(f"d_{x.label() if isinstance(x, Variable) else x.value.name}")
+                value = (g.values if isinstance(g, IndexedSlices) else g).value
+                recorder.builder.names.give_back(value.name)
+                value.name = recorder.builder.names.fresh(f"d_{x.label() if isinstance(x, Variable) else x.value.name}")
         return _packed(target, heads), _packed(sources, found)
 
     def body(*args: Any) -> Any:

@@ -287,6 +287,74 @@ def test_a_gradient_by_rows_may_be_weighted_as_the_table_is():
         outer.gradient(g, v, output_gradients=g.values)
 
 
+def lookups_in_a_call(trace):
+    """A loss of indices whose function looks rows up twice, and the variables it reads."""
+    v, b = tf.Variable(TABLE, name="v"), tf.Variable([1.0, 2.0, 3.0], dtype=tf.float64, name="b")
+
+    def loss(ids, w):
+        return cubes(tf.gather(v, ids) * b + tf.gather(v, ids + 1)) * w
+
+    return (tf.function(loss) if trace else loss), [v, b]
+
+
+def test_a_tape_around_a_call_sees_what_it_looks_up():
+    ids, w = tf.constant([1, 3, 1]), tf.constant(2.0, tf.float64)
+    found = []
+    for trace in (False, True):
+        loss, sources = lookups_in_a_call(trace)
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as tape:
+                tape.watch(w)
+                y = loss(ids, w)
+            assert tape.explain(y, sources[0]).connected
+            first = tape.gradient(y, [*sources, w])
+            z = tf.reduce_sum(first[0].values ** 2) + tf.reduce_sum(first[1] ** 2)
+        with tf.autodiff.ForwardAccumulator(sources[0], tf.ones_like(sources[0])) as forward:
+            moved = loss(ids, w)
+        found.append([*first, *outer.gradient(z, sources), forward.jvp(moved)])
+    assert isinstance(found[1][0], tf.IndexedSlices)
+    for a, b in zip(*found, strict=True):
+        if type(a) is type(b):
+            alike(a, b, 1e-12)
+        else:  # the second order of several uses
+            np.testing.assert_allclose(tf.convert_to_tensor(a), tf.convert_to_tensor(b), rtol=1e-12)
+
+
+def test_a_recorded_call_is_written_again_with_other_indices():
+    w = tf.constant(2.0, tf.float64)
+    loss, sources = lookups_in_a_call(True)
+    ids = tf.constant([1, 3, 1])
+    with tf.GradientTape() as tape:
+        y = loss(ids, w)
+    again = tape.to_function(y, sources, inputs=[ids])
+    other = tf.constant([0, 2, 2])
+    with tf.GradientTape() as tape:
+        y = loss(other, w)
+    value, (rows, bias) = again(other)
+    np.testing.assert_allclose(value, y)
+    for a, b in zip((rows, bias), tape.gradient(y, sources), strict=True):
+        alike(a, b, 1e-12)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda v, ids: cubes(tf.gather(v, ids)) + tf.reduce_sum(v),  # another use
+        lambda v, ids: cubes(tf.gather(v, tf.boolean_mask(ids, ids > 1))),  # a number of rows that only the run knows
+        lambda v, ids: cubes(tf.gather(v, ids, axis=1)[0]) + tf.cond(ids[0] > 0, lambda: cubes(tf.gather(v, ids)), lambda: cubes(v)),
+    ],
+)
+def test_calls_with_tables_that_stay_whole(use):
+    v, ids = tf.Variable(TABLE), tf.constant([1, 2, 1])
+    found = []
+    for f in (use, tf.function(use)):
+        with tf.GradientTape() as tape:
+            y = f(v, ids)
+        found.append(tape.gradient(y, v))
+    assert isinstance(found[1], tf.Tensor)
+    np.testing.assert_allclose(found[1], tf.convert_to_tensor(found[0]), rtol=1e-12)
+
+
 def test_gradients_of_the_function_itself():
     v = tf.Variable(TABLE)
     (g,) = tf.function(lambda: tf.gradients(cubes(tf.gather(v, [1, 3, 1])), v))()
