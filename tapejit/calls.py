@@ -77,6 +77,10 @@ class Call(Op):
                 out[k] = d
         return tuple(out)
 
+    def reached(self, result: int) -> list[int]:
+        """The operands that a gradient of one result flows to."""
+        return backward(self._graph, (result,), self._kept)[1] if result < len(self._graph.results) else []
+
     def kept(self) -> list[tuple[Value, Any]]:
         """What the gradient keeps of the lines of the call, with their places."""
         made = {id(o): n.place for n in self._graph.body for o in n.outs}
