@@ -1,6 +1,6 @@
 """`tf.py_function` and `tf.numpy_function`: Python inside a step. Eagerly they simply run; a traced function calls them back each time.
 
-A line of the graph makes the call and gives its number; further ones take the results of that number, and their sizes where these are
+A line of the graph makes the call, which has a number; further ones take the results of that number, and their sizes where these are
 open. Of the shape of a result a trace must know the rank: `set_shape`, `tf.ensure_shape` or `tf.reshape` says it, or it is the one that an
 eager run of the function met (see `learned`); until then the result is `Unshaped`. What the trace took for known is checked when it runs.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Node
 from tapejit.ir.op import Op, register, thread
 from tapejit.ops.keeping import Store
+from tapejit.record.calls import next_number
 from tapejit.record.recorder import SymbolicTensor, recording
 from tapejit.tape import GradientTape
 from tapejit.tensor import EagerTensor, convert_to_tensor
@@ -96,16 +97,17 @@ def _results(given: Any, wanted: Sequence[DType], what: str) -> tuple[Any, ...]:
 
 
 class HostCall(Op):
-    """Calls the Python function entered as `function`, whose results have these dtypes; the number of the call."""
+    """Calls the Python function entered as `function`, whose results have these dtypes, on the operands after the number of the call."""
 
     name = "host_call"
     effect = True
     no_gradient = True
+    again = "host_called"
 
-    def infer(self, *operands: Type, function: str, dtypes: tuple[DType, ...]) -> Type:
-        return Type(_NUMBER)
+    def infer(self, number: Type, *operands: Type, function: str, dtypes: tuple[DType, ...]) -> Type:
+        return number
 
-    def eager(self, *arrays: Any, function: str, dtypes: tuple[DType, ...]) -> Any:
+    def eager(self, number: Any, *arrays: Any, function: str, dtypes: tuple[DType, ...]) -> Any:
         entry = _functions[function]
         what = f"{entry.title} {function}"
         inputs = [EagerTensor(np.array(a)) for a in arrays]
@@ -120,7 +122,27 @@ class HostCall(Op):
                     tape.watch([x for x in inputs if x.dtype.differentiable])
                     found = _results(entry.call(*inputs), dtypes, what)
         call = _Call(inputs if tape is not None else [], found, tape)
-        return _calls.put(call, sum(t.numpy_view().nbytes for t in found))
+        _calls.put(call, sum(t.numpy_view().nbytes for t in (*call.inputs, *found)), int(number))
+        return number
+
+
+class HostCalled(Op):
+    """The number of a call that was made before."""
+
+    name = "host_called"
+    no_gradient = True
+
+    def infer(self, number: Type, *operands: Type, function: str, dtypes: tuple[DType, ...]) -> Type:
+        return number
+
+    def eager(self, number: Any, *arrays: Any, function: str, dtypes: tuple[DType, ...]) -> Any:
+        return number
+
+    def at(self, index: Any, number: Any, *operands: Any, function: str, dtypes: tuple[DType, ...]) -> Any:
+        return number[index]
+
+    def samples(self, draw: Any) -> Iterator[Any]:
+        return iter(())
 
 
 class HostShape(Op):
@@ -206,7 +228,8 @@ class HostGradient(Op):
 
 
 _NUMBER = dtypes.int64
-host_call, host_shape, host_result = register(HostCall()), register(HostShape()), register(HostResult())
+host_call, host_called = register(HostCall()), register(HostCalled())
+host_shape, host_result = register(HostShape()), register(HostResult())
 host_gradient = register(HostGradient())
 
 
@@ -320,7 +343,7 @@ def _called(func: Callable[..., Any], inp: Sequence[Any], Tout: Any, tensors: bo
             out = _results(func(*(np.asarray(x.numpy()) for x in operands)), wanted, "numpy_function")
         learned.noted(tuple(len(t.dims) for t in out))
     else:
-        number = host_call(*operands, function=_entered(func, tensors), dtypes=wanted)
+        number = host_call(next_number(thread.recorder), *operands, function=_entered(func, tensors), dtypes=wanted)
         node, names, name = number.recorder.graph.body[-1], number.recorder.builder.names, number.value.name
         number.value.name = names.fresh(f"{name}_call")
         names.give_back(name)  # which is that of the results

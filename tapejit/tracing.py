@@ -30,6 +30,7 @@ from tapejit.ir.names import identifier
 from tapejit.ir.op import thread
 from tapejit.nest import leaves_of, map_structure
 from tapejit.ops.operand import Operand, Tensor
+from tapejit.record.calls import begin
 from tapejit.record.inline import inline
 from tapejit.record.recorder import Recorder, SymbolicTensor, recording
 from tapejit.record.source import name_at
@@ -231,6 +232,7 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
         _check_unchanged(function, signature, arguments.structure, symbolic, (args, kwargs))
         leaves, tree = leaves_of(out)
         outputs = [_result(recorder, x, name) for x in leaves]
+    begin(recorder)
     cells = {cell: v for cell, v in recorder.cells.items() if cell not in variables}
     seconds = time.perf_counter() - started
     written = recorder.tensors_written_out()

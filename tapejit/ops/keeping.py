@@ -22,24 +22,22 @@ from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 
-KEPT_COUNT, KEPT_BYTES = 1024, 256 << 20
+KEPT_COUNT, KEPT_BYTES = 1 << 14, 256 << 20
 
 
 class Store(threading.local):
-    """The latest things a thread has put by, by their numbers, from 1 on: at most KEPT_COUNT, and KEPT_BYTES if there is more than one."""
+    """The latest things a thread has put by, by their numbers: at most KEPT_COUNT, and KEPT_BYTES if there is more than one."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[int, tuple[Any, int]] = OrderedDict()
         self._bytes = 0
 
-    def put(self, thing: Any, size: int) -> np.ndarray:
-        """The number of a thing of `size` bytes; the oldest ones go when there are too many."""
-        number = next(_numbers)
+    def put(self, thing: Any, size: int, number: int) -> None:
+        """Put by a thing of `size` bytes; the oldest ones go when there are too many."""
+        self._bytes += size - self._held.pop(number, (None, 0))[1]
         self._held[number] = thing, size
-        self._bytes += size
         while len(self._held) > 1 and (len(self._held) > KEPT_COUNT or self._bytes > KEPT_BYTES):
             self._bytes -= self._held.popitem(last=False)[1][1]
-        return np.asarray(number, np.int64)
 
     def get(self, number: Any, what: str) -> Any:
         """InvalidArgumentError, which calls it `what`, if it is not held any more."""
@@ -52,7 +50,7 @@ class Store(threading.local):
         return found[0]
 
 
-_numbers = itertools.count(1)
+_numbers = itertools.count(1)  # 0 is the token of zeros
 _tensors = Store()
 
 
@@ -65,7 +63,9 @@ class Keep(Op):
         return Type(dtypes.float64)
 
     def eager(self, x: Any) -> Any:
-        return _tensors.put(np.array(x), x.nbytes).astype(np.float64)
+        number = next(_numbers)
+        _tensors.put(np.array(x), x.nbytes, number)
+        return np.asarray(number, np.float64)
 
     def vjp(self, g: Any, z: Any, x: Any) -> tuple[Any, ...]:
         return (lambda: kept(g, dtype=x.dtype, shape=x.dims),)

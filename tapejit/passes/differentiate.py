@@ -265,9 +265,13 @@ class Differentiator(Writer):
         seeds, grads = at.gradients(copy, wanted, given)
         out.params += seeds
         for i, g in zip(wanted, grads, strict=True):
+            parameter = at.symbol(copy.params[i])
             if g is None:
-                with at.at_work(), at._adjoint_of(at.symbol(copy.params[i])):
-                    g = zeros_like(at.symbol(copy.params[i]))
+                with at.at_work(), at._adjoint_of(parameter):
+                    g = zeros_like(parameter)
+            elif g.dims != parameter.dims:  # by sizes that the graph binds, which nobody knows outside
+                with at.at_work(), at._adjoint_of(parameter):
+                    g = OPS["ensure_shape"](g, shape=parameter.dims)
             out.results.append(at.as_value(g))
         return live(out)
 

@@ -10,6 +10,7 @@ from tapejit.core import sizes
 from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Literal, Node, Operand, Value
 from tapejit.ir.names import Names
+from tapejit.record.calls import calls_begin, next_number
 from tapejit.record.recorder import Recorder
 
 
@@ -76,6 +77,8 @@ def inline(
         if node.op is structure.assign:
             assign(node.attrs["cell"], values[0])
             continue
+        if node.op is calls_begin:  # a run that is part of this one
+            values = (next_number(recorder),)
         attrs = {k: copied(a, env, names, dims) if isinstance(a, Graph) else renamed_dims(a, dims) for k, a in node.attrs.items()}
         outs = builder.emit(
             node.op, values, attrs, place=node.place, name=node.outs[0].name if len(node.outs) == 1 else "", tapes=recorder.tapes

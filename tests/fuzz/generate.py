@@ -152,7 +152,7 @@ class Generator:
         """Results: what no line uses, and some others."""
         graph, rng = self.root.graph, self.rng
         used = {id(v) for v in graph.uses()}
-        made = [o for n in graph.body for o in n.outs if not n.op.binds_size and n.op.name != "host_call"]
+        made = [o for n in graph.body for o in n.outs if not n.op.binds_size and n.op.name not in ("calls_begin", "host_call")]
         results = [v for v in made if id(v) not in used][-8:]
         results += rng.sample(made, min(len(made), rng.randint(0, 2)))
         if rng.random() < 0.1:
@@ -440,11 +440,12 @@ class Generator:
         left = [f for f in self.hosts if f.startswith(function)]
         if v is not None and left:
             self.hosts.remove(left[0])
-            number = self.one(scope, OPS["host_call"], (v,), {"function": left[0], "dtypes": (v.type.dtype,)})
-            if number is not None:
-                scope.pool.remove(number)  # calls count on from run to run
+            first = self.one(scope, OPS["calls_begin"], (number(0, dtypes.int64),), {})
+            at = None if first is None else self.one(scope, OPS["host_call"], (first, v), {"function": left[0], "dtypes": (v.type.dtype,)})
+            if at is not None:
+                scope.pool = [x for x in scope.pool if x not in (first, at)]  # numbers count on from run to run
                 attrs = {"of": left[0], "which": 0, "dtype": v.type.dtype, "shape": v.type.shape}
-                self.emit(scope, OPS["host_result"], (number, *([v] if differentiable else [])), attrs)
+                self.emit(scope, OPS["host_result"], (at, *([v] if differentiable else [])), attrs)
 
     def draw_host_result(self, scope: Scope) -> None:
         self._called_back(scope, *self.rng.choice([("fuzz_half", True), ("fuzz_sign", False)]))
@@ -452,7 +453,7 @@ class Generator:
     def draw_host_call(self, scope: Scope) -> None:
         """Drawn with what takes its result, as are its sizes and gradients."""
 
-    draw_host_shape = draw_host_gradient = draw_host_call
+    draw_host_shape = draw_host_gradient = draw_calls_begin = draw_host_call
 
     # ------------------------------------------------------------------------------------------- tapes
     def enter(self, scope: Scope) -> None:

@@ -63,7 +63,7 @@ class Eager:
         self.tensors: dict[int, Any] = {}
         self.nodes: list[Node] = []  # kept, so that ids stay unique
         self.tapes: dict[str, Any] = {}
-        self.called: list[Any] = []  # what Python functions gave
+        self.called: dict[int, Any] = {}  # what Python functions gave, by the numbers of the calls
 
     def __getitem__(self, x: Operand) -> Any:
         if isinstance(x, Literal):
@@ -141,8 +141,11 @@ class Eager:
             return _Given(self, **attrs)(*args)
         if op is host.host_call:  # eagerly the function simply runs, and the tapes see what it does
             entry = host._functions[attrs["function"]]
-            self.called.append(entry.call(*args) if entry.tensors else tf.convert_to_tensor(entry.call(*(x.numpy() for x in args))))
-            return [EagerTensor(np.asarray(len(self.called) - 1, np.int64))]
+            number, *given = args
+            self.called[int(number)] = (
+                entry.call(*given) if entry.tensors else tf.convert_to_tensor(entry.call(*(x.numpy() for x in given)))
+            )
+            return [number]
         if op is host.host_result:
             return [self.called[int(args[0])]]
         return op(*args, **attrs)

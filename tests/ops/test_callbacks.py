@@ -21,6 +21,7 @@ from tapejit.schedule import plan
 ALLOWED = {
     "bitcast": "the memory of 16-bit floats, which native code has as float32",
     "assert_true": "the message shows tensors as Python prints them",
+    "calls_begin": "counts the runs of this process",
     "host_call": "the user's Python function",
     "host_shape": "what the user's Python function gave",
     "host_result": "what the user's Python function gave",

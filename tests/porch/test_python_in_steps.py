@@ -187,6 +187,92 @@ def test_under_a_tape():
         assert len(calls) == k + 1
 
 
+def counting():
+    """A function of which every call gives something else, and how often it was called."""
+    calls = []
+
+    def function(q):
+        calls.append(1)
+        return q * q * float(len(calls))
+
+    return function, calls
+
+
+def test_in_a_loop_that_a_gradient_runs_again():
+    def program(function):
+        def f(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                total = tf.constant(0.0)
+                for _ in tf.range(5):
+                    y = tf.py_function(function, [x], tf.float32)
+                    if tf.reduce_sum(x) > 0:
+                        y += tf.py_function(function, [x * 2.0], tf.float32)
+                    total += tf.reduce_sum(y * x)
+                    if total > 2000.0:
+                        break
+            return total, tape.gradient(total, x)
+
+        return f
+
+    traced_calls, eager_calls = counting(), counting()
+    traced, eager = tf.function(program(traced_calls[0])), program(eager_calls[0])
+    for _ in range(3):
+        traced_calls[1].clear()
+        eager_calls[1].clear()
+        same(traced(tf.constant(X)), eager(tf.constant(X)))
+        assert len(traced_calls[1]) == len(eager_calls[1]) > 2
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_in_a_loop_of_a_call_that_is_differentiated(nested):
+    function, calls = counting()
+
+    def part(x):
+        return tf.reduce_sum(tf.py_function(function, [x], tf.float32) * x)
+
+    inner = tf.function(part) if nested else part
+
+    def f(x):
+        total = 0.0
+        for k in tf.range(3):
+            total += inner(x) + tf.cast(k, tf.float32) * inner(x * 2.0)
+        return total
+
+    def derivative(call):
+        calls.clear()
+        x = tf.constant(X)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = call(x)
+        found = y, tape.gradient(y, x)
+        assert len(calls) == 6
+        return found
+
+    traced = tf.function(f)
+    wanted = derivative(f)
+    for _ in range(3):
+        same(derivative(traced), wanted)
+
+
+def test_a_gradient_long_after_the_call():
+    function, calls = counting()
+    f = tf.function(lambda x: tf.reduce_sum(tf.py_function(function, [x], tf.float32)))
+    f(tf.constant(X))
+    calls.clear()
+    tapes = []
+    for _ in range(3):
+        x = tf.constant(X)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = f(x)
+        tapes.append((tape, y, x))
+    for k in (1, 0, 2):
+        tape, y, x = tapes[k]
+        np.testing.assert_allclose(tape.gradient(y, x), 2 * X * (k + 1))
+    assert len(calls) == 3
+
+
 def test_a_function_within_a_traced_one():
     inner = tf.function(lambda x: tf.py_function(lambda q: q * 2, [x], tf.float32) + 1.0)
 
