@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,17 @@ class Batches(EpochIterator):
         if any(self._rows):
             return (tree.map_structure(sparse_tensor, _rows_at(batch, self._rows)) for batch in batches)
         return batches
+
+    def __iter__(self) -> Iterator[tuple[int, int, list[Any]]]:
+        """The first and the last step of each execution, and its batches."""
+        for first, last, batches in self._enumerate_iterator():
+            found = list(islice(batches, self.steps_per_execution))
+            if len(found) < self.steps_per_execution:
+                with self.catch_stop_iteration():
+                    raise StopIteration
+            if not found:
+                return
+            yield first, last, found
 
     @property
     def fixed(self) -> bool:
