@@ -20,7 +20,7 @@ from tapejit.schedule.lower import spilled
 from tapejit.schedule.strip import into_strips, wants_strips
 from tapejit.schedule.tile import TYPICAL, work_of
 
-WORK = 65536  # element operations below which a loop is not worth a second thread
+WORK = 1 << 18  # element operations below which a loop is not worth a second thread: some microseconds
 BLOCKS_PER_THREAD = 4
 LANES = 16  # blocks of an innermost loop are multiples of this
 
@@ -103,7 +103,7 @@ def _blocks(tree: Tree, loop: Loop, target: Target) -> int:
     for count in (BLOCKS_PER_THREAD * target.threads, target.threads):
         if isinstance(loop.extent, int):
             count = min(count, loop.extent)
-        if 4 * count * _typical(partial, target) <= _typical(work, target):
+        if 8 * count * _typical(partial, target) <= _typical(work, target):
             return count if count > 1 else 0
     return 0
 

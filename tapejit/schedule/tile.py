@@ -9,7 +9,7 @@ from tapejit.core import sizes
 from tapejit.core.sizes import Dim
 from tapejit.core.target import Target
 from tapejit.loops import expr
-from tapejit.loops.expr import Call
+from tapejit.loops.expr import Call, Load
 from tapejit.loops.nest import CallLibrary, Contract, For, Stmt, While
 from tapejit.loops.scalar import FUNCTIONS
 from tapejit.loops.walk import inside
@@ -24,8 +24,12 @@ COSTLY = frozenset({"exp", "log", "tanh", "sigmoid", "erf", "sin", "cos", "pow",
 
 
 def work_of(leaf: Leaf, tree: Tree) -> Dim:
-    """About how many element operations a leaf stands for, over all its loops."""
-    cost = 1 + sum(_instructions(e) for e in expr.walk(leaf.element) if isinstance(e, Call) and e.dtype.kind == "f")
+    """About how many element operations a leaf stands for, over all its loops; to read an element is one."""
+    cost = 1 + sum(
+        _instructions(e) if isinstance(e, Call) else 1
+        for e in expr.walk(leaf.element)
+        if isinstance(e, Load) or (isinstance(e, Call) and e.dtype.kind == "f")
+    )
     path = tree.made[leaf.definition.name].path
     return sizes.product(loop.extent for loop in path) * cost
 
