@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optree
@@ -27,7 +28,7 @@ from tapejit.core.shape import TensorShape
 from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph, Value
-from tapejit.ir.op import thread
+from tapejit.ir.op import OPS, thread
 from tapejit.nest import leaves_of
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
@@ -292,8 +293,9 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
             rooms.update({len(inits) + k: name for k, name in v.room_at()})
         inits += v.room_starts() if v in growing else v.starts()
     inits += starts
-    quiet = body.with_body([n for n in body.body if not n.op.effect])
-    kept = carried_on(quiet, live(test), len(inits), set(rooms))
+    testing, running = Copier(names).graph(test), Copier(names).graph(body)
+    once = _silence(running)
+    kept = carried_on(running, live(testing), len(inits), set(rooms))
     if kept & dropped:
         raise NotImplementedError(
             places.with_place(
@@ -302,10 +304,16 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
         )
     order = sorted(kept)
     graphs = []
-    for graph, results in ((test, range(1)), (quiet, order)):
-        copied = Copier(names).graph(graph)
-        lean = live(copied, [copied.results[k] for k in results])
-        lean.params = [copied.params[k] for k in order]
+    for graph, results in ((testing, range(1)), (running, order)):
+        lean = live(graph, [graph.results[k] for k in results])
+        lean.params = [graph.params[k] for k in order]
+        if any(id(v) in once for v in lean.uses()):
+            raise NotImplementedError(
+                places.with_place(
+                    "a loop in which what Python returns, or a dataset that each iteration begins, decides how large a tensor or "
+                    "tf.TensorArray of changing size becomes; give it a size"
+                )
+            )
         graphs.append(lean)
     attrs = {"test": graphs[0], "body": graphs[1], "carried": len(order)}
     args = tuple(recorder.operand(inits[k]) for k in order)
@@ -313,3 +321,12 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
     for at, name in rooms.items():
         names.give_back(name)
         recorder.builder.emit(size_of, (outs[order.index(at)],), {}, name=name, place=places.here(2))
+
+
+def _silence(graph: Graph) -> set[int]:
+    """Take the lines with effects out of a graph and those nested in it, but those that can be foretold; the ids of what they gave."""
+    told: set[int] = set()
+    for g in (graph, *(g for n in graph.walk() for g in n.graphs())):
+        told.update(id(o) for n in g.body if n.op.effect and not n.op.ahead for o in n.outs)
+        g.body = [replace(n, op=OPS[n.op.ahead]) if n.op.ahead else n for n in g.body if not n.op.effect or n.op.ahead]
+    return told

@@ -103,17 +103,28 @@ def bound(stage: Stage, actual: dict[int, Stage]) -> Stage:
 
 
 class _Run:
-    """One way through a source: its iterator and the latest elements."""
+    """One way through a source: its iterator, the latest elements, and those that somebody has looked ahead to."""
 
     def __init__(self, each: Iterator[Any]) -> None:
         self.each = each
         self.kept: OrderedDict[int, tuple[np.ndarray, ...]] = OrderedDict()
+        self.coming: deque[tuple[np.ndarray, ...]] = deque()
         self.count = self.bytes = 0
 
+    def _taken(self) -> tuple[np.ndarray, ...] | None:
+        leaves = next(self.each, None)
+        return None if leaves is None else tuple(np.asarray(x) for x in leaves)
+
+    def look_ahead(self) -> bool:
+        """Whether there is one more element than were looked ahead to."""
+        leaves = self._taken()
+        if leaves is not None:
+            self.coming.append(leaves)
+        return leaves is not None
+
     def advance(self) -> int:
-        try:
-            leaves = tuple(np.asarray(x) for x in next(self.each))
-        except StopIteration:
+        leaves = self.coming.popleft() if self.coming else self._taken()
+        if leaves is None:
             return -1
         self.kept[self.count] = leaves
         self.bytes += sum(x.nbytes for x in leaves)
@@ -124,6 +135,8 @@ class _Run:
 
     def element(self, number: int) -> tuple[np.ndarray, ...]:
         """InvalidArgumentError if it is not kept any more."""
+        if 0 <= number - self.count < len(self.coming):
+            return self.coming[number - self.count]
         if number not in self.kept:
             raise InvalidArgumentError(
                 f"element {number} of a dataset is needed once more for a gradient, but only the latest {KEPT_BYTES >> 20} MiB are kept; "
@@ -223,7 +236,7 @@ class DatasetAdvance(_HostOp):
 
     name = "dataset_advance"
     effect = True
-    again = "dataset_more"
+    again, ahead = "dataset_more", "dataset_ahead"
 
     def infer(self, run: Type, *, source: str) -> Type:
         return Type(dtypes.bool_)
@@ -231,6 +244,20 @@ class DatasetAdvance(_HostOp):
     def eager(self, run: Any, *, source: str) -> Any:
         with recording(None):
             return np.asarray(_run(source, run).advance() >= 0)
+
+
+class DatasetAhead(_HostOp):
+    """Whether the run has one more element than were looked ahead to, which is then held until the run comes to it."""
+
+    name = "dataset_ahead"
+    effect = True
+
+    def infer(self, run: Type, *, source: str) -> Type:
+        return Type(dtypes.bool_)
+
+    def eager(self, run: Any, *, source: str) -> Any:
+        with recording(None):
+            return np.asarray(_run(source, run).look_ahead())
 
 
 class DatasetNext(_HostOp):
@@ -281,6 +308,7 @@ class DatasetElement(_HostOp):
 
 
 dataset_start, dataset_advance, dataset_more = register(DatasetStart()), register(DatasetAdvance()), register(DatasetMore())
+dataset_ahead = register(DatasetAhead())
 dataset_passed, dataset_made = register(DatasetPassed()), register(DatasetMade())
 dataset_next, dataset_sizes, dataset_element = register(DatasetNext()), register(DatasetSizes()), register(DatasetElement())
 

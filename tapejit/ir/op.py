@@ -31,6 +31,7 @@ class Op:
     same_dtype: tuple[int, ...] | None = ()  # operands that must agree in dtype; None: all of them
     effect: bool = False  # must be kept, in program order (print, assertions, host calls)
     again: str = ""  # the op without effect that stands for one with an effect where a loop is run again for its gradient
+    ahead: str = ""  # the op that foretells one with an effect, in order, where a loop is run beforehand for what it will need
     on_sizes: bool = False  # `eager` also works on object arrays of sizes, so small integer tensors stay symbolic
     pairs: bool = False  # `kernel` takes complex numbers too, as pairs of real ones: x.pairs[(*index, 0)] is a real part
     view: bool = False  # the result is the operand's memory under another shape

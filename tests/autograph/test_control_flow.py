@@ -35,3 +35,30 @@ def test_a_loop_without_iterations_gives_nothing_where_there_was_none():
     assert int(last_of(tf.constant(3))) == 2
     with pytest.raises(tf.errors.InvalidArgumentError, match="at least once to initialize 'last'"):
         last_of(tf.constant(0))
+
+
+def test_effects_within_a_growing_loop_happen_once(capfd):
+    @tf.function
+    def squares(n):
+        out, k = tf.TensorArray(tf.int32, 0, dynamic_size=True), 0
+        for i in tf.range(n):
+            if i > 1:
+                tf.print("at", i)
+                out, k = out.write(k, i * i), k + 1
+        return out.stack()
+
+    np.testing.assert_array_equal(squares(tf.constant(4)), [4, 9])
+    assert capfd.readouterr().err == "at 2\nat 3\n"
+
+
+def test_what_happens_once_decides_no_sizes():
+    def until_told(n):
+        out = tf.TensorArray(tf.int32, 0, dynamic_size=True)
+        for i in tf.range(n):
+            if tf.ensure_shape(tf.py_function(lambda k: k.numpy() > 2, [i], tf.bool), []):
+                break
+            out = out.write(i, i)
+        return out.stack()
+
+    with pytest.raises(NotImplementedError, match=r"what Python returns, or .* decides how large .* give it a size"):
+        tf.function(until_told)(tf.constant(5))

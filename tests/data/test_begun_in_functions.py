@@ -70,7 +70,48 @@ def begun_and_gone_along(x):
     return total
 
 
+def collected(x):
+    out, i = tf.TensorArray(tf.float32, 0, dynamic_size=True), 0
+    for row in Dataset.from_tensor_slices(x).repeat(2).shuffle(6, seed=3):
+        out = out.write(i, row[0] * factor)
+        i += 1
+    return tf.sort(out.stack())
+
+
+def filtered(x):
+    out, last = tf.TensorArray(tf.float32, 0, dynamic_size=True), 0.0
+    for row in Dataset.from_tensor_slices(x).repeat():
+        if row[0] > 2.0:
+            out = out.write(out.size(), row[1])
+        last += row[0]
+        if last > 20.0:
+            break
+    return out.stack(), last
+
+
+def concatenated(x):
+    out = tf.zeros([0, 2])
+    for rows in Dataset.from_tensor_slices(x).batch(2):
+        tf.autograph.experimental.set_loop_options(shape_invariants=[(out, tf.TensorShape([None, 2]))])
+        out = tf.concat([out, rows], 0)
+    return out
+
+
+def slope_of_collected(x):
+    out, i = tf.TensorArray(tf.float32, 0, dynamic_size=True), 0
+    with tf.GradientTape() as tape:
+        for row in Dataset.from_tensor_slices(x):
+            out = out.write(i, row * factor * factor)
+            i += 1
+        total = tf.reduce_sum(out.stack())
+    return tape.gradient(total, factor)
+
+
 PROGRAMS = [
+    (collected, [(ROWS,), (ROWS + 1.0,)]),
+    (filtered, [(ROWS,), (ROWS + 1.0,)]),
+    (concatenated, [(ROWS,)]),
+    (slope_of_collected, [(ROWS,)]),
     (batches, [(ROWS, NAMES), (ROWS * 2.0, NAMES)]),
     (of_a_variable, [()]),
     (ranges, [(tf_range,), (tf_range + 2,)]),
