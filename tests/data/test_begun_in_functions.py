@@ -73,8 +73,7 @@ def begun_and_gone_along(x):
 def collected(x):
     out, i = tf.TensorArray(tf.float32, 0, dynamic_size=True), 0
     for row in Dataset.from_tensor_slices(x).repeat(2).shuffle(6, seed=3):
-        out = out.write(i, row[0] * factor)
-        i += 1
+        out, i = out.write(i, row[0] * factor), i + 1
     return tf.sort(out.stack())
 
 
@@ -101,8 +100,7 @@ def slope_of_collected(x):
     out, i = tf.TensorArray(tf.float32, 0, dynamic_size=True), 0
     with tf.GradientTape() as tape:
         for row in Dataset.from_tensor_slices(x):
-            out = out.write(i, row * factor * factor)
-            i += 1
+            out, i = out.write(i, row * factor * factor), i + 1
         total = tf.reduce_sum(out.stack())
     return tape.gradient(total, factor)
 
