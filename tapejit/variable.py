@@ -323,7 +323,7 @@ class Variable(Operand):
         return self._update("-", delta)
 
     def _update(self, sign: str, delta: Any) -> Variable:
-        if getattr(delta, "indices", None) is not None and delta.shape == self.shape:
+        if hasattr(delta, "to_tensor") and delta.shape == self.shape:  # IndexedSlices
             return self.scatter_add(delta) if sign == "+" else self.scatter_sub(delta)
         if thread.recorder is None:
             with paused_tapes():  # an assignment is not differentiable, so nothing of it belongs on a tape

@@ -260,7 +260,7 @@ def rows(e, ids=(1, 3, 1)):
 ROWS_OF_TABLE = [[0.0, 0.0], [4.0, 4.0], [0.0, 0.0], [2.0, 2.0]]
 
 
-@rule("a gathered variable has IndexedSlices, equal indices apart", [1, 3, 1], [[2.0, 2.0]] * 3, modes=eager_only)
+@rule("a gathered variable has IndexedSlices, equal indices apart", [1, 3, 1], [[2.0, 2.0]] * 3)
 def _(e):
     g = rows(e)
     assert isinstance(g, tf.IndexedSlices)

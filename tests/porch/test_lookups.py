@@ -426,6 +426,36 @@ def test_an_update_by_rows_leaves_the_rest_of_the_table_alone(name):
     assert "inout[f64[6, 3]]" in kernels
 
 
+@pytest.mark.parametrize("index", [6, -1])
+def test_a_bad_index_leaves_the_table_as_it_was(index):
+    v = tf.Variable(TABLE)
+
+    @tf.function
+    def step(ids):
+        v.scatter_sub(tf.IndexedSlices(tf.ones([2, 3], tf.float64), ids))
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{index} is not in \[0, 6\)"):
+        step(tf.constant([1, index]))
+    np.testing.assert_array_equal(v, TABLE)
+
+
+def test_values_read_before_an_update_in_place_stay():
+    v = tf.Variable(TABLE)
+    before = v.read_value()
+
+    @tf.function
+    def step(ids):
+        old, rows = v.read_value(), tf.gather(v, ids)
+        v.scatter_add(tf.IndexedSlices(rows, ids))
+        return old, rows, tf.gather(v, ids)
+
+    old, rows, new = step(tf.constant([1, 2]))
+    for found in (before, old):
+        np.testing.assert_array_equal(found, TABLE)
+    np.testing.assert_array_equal(rows, TABLE[1:3])
+    np.testing.assert_array_equal(new, 2 * TABLE[1:3])
+
+
 def test_an_update_of_another_shape_is_refused():
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
         tf.Variable(TABLE).assign_sub(tf.IndexedSlices(tf.zeros([1, 3], tf.float64), [0], [5, 3]))
