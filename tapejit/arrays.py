@@ -206,6 +206,8 @@ def stack(values: Any, axis: Any = 0, name: str = "stack") -> Any:
         whole = convert_to_tensor(values)  # its slices along the first axis
         at = axis_of(axis, len(whole.dims), "stack")
         return transpose(whole, [*range(1, at + 1), 0, *range(at + 1, len(whole.dims))]) if at else identity(whole)
+    if not values:
+        return convert_to_tensor([])
     tensors = same_tensors(values)
     first = tensors[0].dims
     for k, t in enumerate(tensors):

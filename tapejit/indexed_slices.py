@@ -11,6 +11,7 @@ from tapejit.core import dtypes, sizes
 from tapejit.core.dtypes import DType
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
+from tapejit.ir.op import thread
 from tapejit.nest import COMPOSITES
 from tapejit.ops.creation import shape_vector
 from tapejit.ops.elementwise import cast
@@ -120,7 +121,8 @@ class IndexedSlices:
         return self.to_tensor().__array__(dtype)
 
     def __repr__(self) -> str:
-        return f"IndexedSlices(indices={self._indices!r}, values={self._values!r}, dense_shape={None if self._dense is None else list(self._dense)})"
+        shape = self.dense_shape if thread.recorder is None else self._dense  # while a function is traced, text adds no line to it
+        return f"IndexedSlices(indices={self._indices!s}, values={self._values!s}, dense_shape={shape!s})"
 
 
 def joined(parts: Sequence[IndexedSlices]) -> IndexedSlices:

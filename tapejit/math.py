@@ -240,6 +240,8 @@ def truncatediv(x: Any, y: Any, name: str | None = None) -> Any:
 
 def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Any:
     """`scalar * x`. ValueError unless `scalar` is one number."""
+    if hasattr(x, "with_values"):  # a sparse one
+        return x.with_values(scalar_mul(scalar, x.values))
     x = tensor(x)
     scalar = operand(scalar, x)
     if getattr(scalar, "dims", None) or getattr(scalar, "ndim", 0):

@@ -12,12 +12,14 @@ import sys
 from dataclasses import dataclass, field, replace
 from types import CodeType, FrameType
 
+LINE_END = sys.maxsize
 _HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 @dataclass(frozen=True)
 class Place:
-    """A stretch of source: `line` counts from 1, columns from 0; `end_column` 0 where the columns are not known.
+    """A stretch of source: `line` counts from 1, columns from 0; `end_column` is `LINE_END` where the stretch goes on over further lines, 0
+    where the columns are not known.
 
     `backward` marks what was done on behalf of the stretch's gradient.
     """
@@ -99,8 +101,8 @@ def place_of(code: CodeType, instruction: int) -> Place:
     if place is None:
         listed = list(code.co_positions())
         line, end_line, column, end_column = listed[instruction // 2] if 0 <= instruction // 2 < len(listed) else (None,) * 4
-        same_line = line is not None and line == end_line
-        place = Place(code.co_filename, line or code.co_firstlineno, column or 0 if same_line else 0, end_column or 0 if same_line else 0)
+        end = (end_column or 0) if line == end_line else LINE_END
+        place = Place(code.co_filename, line or code.co_firstlineno, column or 0, end if line is not None else 0)
         _positions[key] = place
     return place
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tapejit.core import dtypes
 from tapejit.core.dtypes import DType
 from tapejit.core.sizes import Dim
@@ -27,10 +29,17 @@ def _true_divide(x: Any, y: Any) -> Any:
 
 def _may_meet(x: Any, y: Any) -> bool:
     """Whether two shapes broadcast as far as is known. What has shapes that do not is not equal, which is no error (`==` of TensorFlow)."""
-    sizes = x.dims, getattr(y, "dims", None) or getattr(y, "shape", ())
-    return all(
-        not (isinstance(m, int) and isinstance(n, int)) or m == n or 1 in (m, n) for m, n in zip(*map(reversed, sizes), strict=False)
-    )
+    pairs = zip(reversed(_sizes(x)), reversed(_sizes(y)), strict=False)
+    return all(not (isinstance(m, int) and isinstance(n, int)) or m == n or 1 in (m, n) for m, n in pairs)
+
+
+def _sizes(x: Any) -> tuple[Dim, ...]:
+    """The shape of something to be compared, without converting it."""
+    outer: list[Dim] = []
+    while isinstance(x, list | tuple) and x:
+        outer.append(len(x))
+        x = x[0]
+    return (*outer, *(x.dims if isinstance(x, Operand) else x.shape if isinstance(x, np.ndarray) else ()))
 
 
 class Operand:

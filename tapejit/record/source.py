@@ -12,7 +12,7 @@ import linecache
 from types import CodeType
 from typing import Any, NamedTuple
 
-from tapejit.core.places import Place, place_of
+from tapejit.core.places import LINE_END, Place, place_of
 
 
 class Named(NamedTuple):
@@ -54,7 +54,7 @@ def assigned_at(code: CodeType, name: str) -> Place | None:
     if len(found) != 1:
         return None
     (start, column), (end, end_column) = found[0].start, found[0].end
-    return Place(code.co_filename, start, column, end_column) if start == end else Place(code.co_filename, start)
+    return Place(code.co_filename, start, column, end_column if start == end else LINE_END)
 
 
 def _find(place: Place, position: tuple[int | None, int | None, int | None, int | None]) -> Named:

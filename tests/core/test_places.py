@@ -3,7 +3,7 @@
 import sys
 
 from tapejit.core import places
-from tapejit.core.places import Place, here, is_ours, place_of, user_frame, with_place
+from tapejit.core.places import LINE_END, Place, here, is_ours, place_of, user_frame, with_place
 
 
 def test_here_is_the_call():
@@ -32,14 +32,14 @@ def test_caret_counts_characters_not_bytes():
     assert ä
 
 
-def test_call_over_several_lines_has_no_columns():
+def test_a_call_over_several_lines_is_underlined_to_the_end_of_the_first():
     place = (
-        here
+        here  # it
         (
         )
     )  # fmt: skip
-    assert place.end_column == 0
-    assert "^" not in place.quote()
+    assert (place.column, place.end_column) == (8, LINE_END)
+    assert place.quote().splitlines()[1:] == ["      here  # it", "      ^^^^^^^^^^"]
 
 
 def test_frames_of_ours_are_skipped(tmp_path, monkeypatch):

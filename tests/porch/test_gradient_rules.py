@@ -278,10 +278,23 @@ def _(e):
     return [e.table + 0.0]
 
 
-@rule("clipping IndexedSlices by norm", 1.0)
+@rule("clipping IndexedSlices by norm, and scaling them, leaves them sparse", 1.0, [[2.0, 2.0]] * 3)
 def _(e):
     (g,), _ = tf.clip_by_global_norm([rows(e)], 1.0)
-    return [tf.reduce_sum(tf.gather(tf.convert_to_tensor(g), [0]) * 0.0) + 1.0]
+    doubled = tf.math.scalar_mul(0.5, rows(e) * 2.0)
+    assert isinstance(g, tf.IndexedSlices)
+    assert isinstance(doubled, tf.IndexedSlices)
+    return [tf.norm(g.values), doubled.values]
+
+
+@rule("the text of IndexedSlices", modes=eager_only)
+def _(e):
+    text = str(tf.IndexedSlices(tf.constant([[1.0, 2.0]]), tf.constant([2]), tf.constant([3, 2])))
+    assert text == (
+        "IndexedSlices(indices=tf.Tensor([2], shape=(1,), dtype=int32), values=tf.Tensor([[1. 2.]], shape=(1, 2), dtype=float32), "
+        "dense_shape=tf.Tensor([3 2], shape=(2,), dtype=int32))"
+    )
+    return []
 
 
 @rule("dense and sparse gradients add up to a dense one", [[1.0, 1.0], [5.0, 5.0], [1.0, 1.0], [3.0, 3.0]])

@@ -89,9 +89,10 @@ def _(e):
     return [e.w == 2.0, e.w != 2.0]
 
 
-@rule("what has shapes that do not broadcast is not equal", False, True, False)
+@rule("what has shapes that do not broadcast is not equal", False, True, False, False, [True, True])
 def _(e):
-    return [tf.ones([2]) == e.w, tf.ones([2]) != e.w, e.w == np.ones([3, 2], "float32")]
+    unequal = [tf.ones([2]) == e.w, tf.ones([2]) != e.w, e.w == np.ones([3, 2], "float32"), e.w == [1.0, 2.0]]
+    return [*unequal, tf.shape(e.table) == e.table.shape]
 
 
 @rule("tf.equal wants shapes that broadcast")
