@@ -7,7 +7,7 @@ workers uses them: a forked child runs serially.
 
 Workers that take no part in loop after loop, or let a caller wait much longer than it worked itself, have no core to run on: others have
 it. They cost more than they bring, and what they spin is taken from the share of the processor that the system allows this process. So
-loops then run on their callers alone, and the workers sleep, for a time in proportion to what was lost, and longer each time.
+loops then run on their callers alone, and the workers sleep, for a time, and for longer if they fail again when it is over.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ SPIN = 464  # how many times a worker looks before it sleeps
 CLOCK = 472  # which of the system's clocks never goes back
 ALONE = 480  # until when loops run on their callers alone, 0 if they need not
 UNHELPED = 488  # for how many nanoseconds loops have run of which the callers have done all
-DOUBT = 496  # how often loops were left to their callers of late
+HELPED = 496  # for how many nanoseconds loops have run of which the callers have not done all, since help failed
+DOUBT = 504  # how often in a row it failed before there was enough of it
 CLOSED = 1 << 40
 MUTEX = 512  # pthread_mutex_t, at most 64 bytes
 CONDITION = 576  # pthread_cond_t, at most 64 bytes
@@ -39,8 +40,9 @@ CONDITION = 576  # pthread_cond_t, at most 64 bytes
 CHUNKS_PER_THREAD = 4
 PATIENCE = 20_000  # nanoseconds in which a worker that spins takes notice of a loop in any case
 WAKING = 300_000  # nanoseconds in which one that sleeps does
-CAUTION = 32  # how many times as long as was lost loops run alone: by trying again no more than one part in so many is lost
-DOUBTS = 6  # how many times that is doubled while it goes on like this
+ENOUGH = 1_000_000  # nanoseconds of loops with help after which its end is a mishap
+RESPITE = 1_000_000  # nanoseconds for which loops run alone after a mishap
+DOUBTS = 9  # how many times that is doubled while help fails again at once
 
 
 def tapejit_parallel_for(kernel: int, context: int, length: int, grain: int) -> int:
@@ -88,12 +90,13 @@ def tapejit_parallel_for(kernel: int, context: int, length: int, grain: int) -> 
     i64[STATE + UNHELPED] = unhelped
     doubt = i64[STATE + DOUBT]
     if (lost > PATIENCE and lost > 2 * (ended - began)) or unhelped > (PATIENCE if asleep == 0 else WAKING):
-        for_long = CAUTION * (lost if lost > WAKING else WAKING) << doubt
-        atomic_store(STATE + ALONE, ended + for_long)
+        doubt = 0 if i64[STATE + HELPED] > ENOUGH else doubt
+        atomic_store(STATE + ALONE, ended + lost + (RESPITE << doubt))
         i64[STATE + DOUBT] = doubt + 1 if doubt < DOUBTS else doubt
         i64[STATE + UNHELPED] = 0
-    elif doubt > 0 and done < length:
-        i64[STATE + DOUBT] = doubt - 1
+        i64[STATE + HELPED] = 0
+    elif done < length:
+        i64[STATE + HELPED] += ended - began
     status = atomic_load(STATE + STATUS)
     atomic_store(STATE + BUSY, 0)
     return status
