@@ -13,6 +13,8 @@ from typing import Any
 
 import tapejit as tf
 from tapejit.keras.implementation.core import SPARSE, dense_tensor
+from tapejit.ops.gathering import segment
+from tapejit.ops.sorting import first_occurrence
 from tapejit.sparse import distinct, looked_up, union
 
 Function = Callable[..., Any]
@@ -31,14 +33,31 @@ def _given(y: Any) -> Any:
     return y if type(y) in (int, float) else dense_tensor(y)
 
 
+def linear(function: Function) -> Function:
+    """A linear function of one tensor: the places stay, and rows of one index may be taken apart."""
+
+    @functools.wraps(function)
+    def of_values(x: Any) -> Any:
+        return x.with_values(function(x.values)) if isinstance(x, SPARSE) else function(x)
+
+    return of_values
+
+
 def keeps_zeros(function: Function) -> Function:
     """A function of one tensor that gives 0 for 0: the places stay."""
 
     @functools.wraps(function)
     def of_values(x: Any, *args: Any, **kwargs: Any) -> Any:
-        return x.with_values(function(x.values, *args, **kwargs)) if isinstance(x, SPARSE) else function(x, *args, **kwargs)
+        if not isinstance(x, SPARSE):
+            return function(x, *args, **kwargs)
+        return x.with_values(function(x.values if isinstance(x, tf.SparseTensor) else _summed(x), *args, **kwargs))
 
     return of_values
+
+
+def _summed(x: Any) -> Any:
+    """The rows of IndexedSlices with their sums where an index is first met, and 0 where it is met again."""
+    return segment(x.values, first_occurrence(x.indices), size=x.indices.dims[0])
 
 
 def of_both(function: Function) -> Function:
