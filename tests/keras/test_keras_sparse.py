@@ -113,6 +113,26 @@ def test_rows_of_gradients_stay_rows(ops):
     np.testing.assert_allclose(out, [[1, 4], [0, 0], [9, 16], [0, 0]])
 
 
+@pytest.mark.parametrize("rows", [4, 3])
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adam", "Adadelta", "Adafactor"])
+def test_optimizers_take_rows_of_one_index_for_their_sum(name, rows):
+    def updated(form, call):
+        v = tf.keras.Variable(np.ones((rows, 2), np.float32))
+        optimizer = getattr(tf.keras.optimizers, name)(0.1)
+        optimizer.build([v])
+
+        def step(values, indices):
+            optimizer.apply([form(tf.IndexedSlices(values, indices, [rows, 2]))], [v])
+
+        for _ in range(2):
+            call(step)(tf.constant([[1.0, 2.0], [3.0, 4.0], [1.0, 1.0]]), tf.constant([1, 1, 2]))
+        return v.numpy()
+
+    wanted = updated(tf.convert_to_tensor, lambda step: step)
+    for call in (lambda step: step, tf.function):
+        np.testing.assert_allclose(updated(lambda g: g, call), wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def model():
     x = tf.keras.Input((4,), sparse=True)

@@ -8,6 +8,7 @@ passes for the price of one `isinstance`.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,16 +49,29 @@ def keeps_zeros(function: Function) -> Function:
 
     @functools.wraps(function)
     def of_values(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(x, SPARSE):
-            return function(x, *args, **kwargs)
-        return x.with_values(function(x.values if isinstance(x, tf.SparseTensor) else _summed(x), *args, **kwargs))
+        if isinstance(x, tf.SparseTensor):
+            return x.with_values(function(x.values, *args, **kwargs))
+        if isinstance(x, tf.IndexedSlices):
+            if not _few(x):
+                return function(x.to_tensor(), *args, **kwargs)
+            summed = segment(x.values, first_occurrence(x.indices), size=x.indices.dims[0])  # where an index is met again, 0
+            return x.with_values(function(summed, *args, **kwargs))
+        return function(x, *args, **kwargs)
 
     return of_values
 
 
-def _summed(x: Any) -> Any:
-    """The rows of IndexedSlices with their sums where an index is first met, and 0 where it is met again."""
-    return segment(x.values, first_occurrence(x.indices), size=x.indices.dims[0])
+_SMALL = 1 << 22  # elements of a tensor that is soon filled
+
+
+def _few(x: Any) -> bool:
+    """Whether the rows of IndexedSlices are fewer than those of the tensor, as far as that is known, else whether the tensor is large."""
+    count, sizes = x.indices.dims[0], x.shape.as_list()
+    if sizes[0] is None:
+        return True
+    if isinstance(count, int):
+        return count < sizes[0]
+    return None not in sizes and math.prod(sizes) > _SMALL
 
 
 def of_both(function: Function) -> Function:
