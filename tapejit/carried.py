@@ -201,6 +201,7 @@ class ArrayVariable:
         self.grows = given.dynamic_size and not given._fixed
         self.capacity = sizes.named(recorder.new_size(f"{identifier(label)}_size")) if self.grows else given.rows()
         self.counted = self.grows or given._length is not None
+        self.filled = True  # whether the loop fills the room it has if it grows
         self._element: Any = given.element()
         self._values: dict[int, list[Value]] = {}  # id of a recorder -> the rows, then the length
 
@@ -271,4 +272,4 @@ class ArrayVariable:
             return self.given
         dense = made.pop(0)
         length = made.pop(0) if self.counted else None
-        return self.given.of(dense, None if self.grows else length, self.given._fixed)
+        return self.given.of(dense, None if self.grows and self.filled else length, self.given._fixed)

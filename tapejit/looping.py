@@ -27,7 +27,9 @@ from tapejit.core import dtypes, places
 from tapejit.core.shape import TensorShape
 from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
+from tapejit.ir.builder import Builder
 from tapejit.ir.graph import Graph, Value
+from tapejit.ir.names import Names
 from tapejit.ir.op import OPS, thread
 from tapejit.nest import leaves_of
 from tapejit.ops import control
@@ -295,6 +297,10 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
     inits += starts
     testing, running = Copier(names).graph(test), Copier(names).graph(body)
     once = _silence(running)
+    foreseen = _foreseen(testing, _unforeseen(running, testing, once, len(inits)), names)
+    for v in growing:
+        v.filled = foreseen is testing
+    testing = foreseen
     kept = carried_on(running, live(testing), len(inits), set(rooms))
     if kept & dropped:
         raise NotImplementedError(
@@ -311,7 +317,7 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
             raise NotImplementedError(
                 places.with_place(
                     "a loop in which what Python returns, or a dataset that each iteration begins, decides how large a tensor or "
-                    "tf.TensorArray of changing size becomes; give it a size"
+                    "tf.TensorArray of changing size becomes; give it a size, or bound the loop: for _ in tf.range(most)"
                 )
             )
         graphs.append(lean)
@@ -321,6 +327,43 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
     for at, name in rooms.items():
         names.give_back(name)
         recorder.builder.emit(size_of, (outs[order.index(at)],), {}, name=name, place=places.here(2))
+
+
+def _unforeseen(body: Graph, test: Graph, once: set[int], carried: int) -> set[int]:
+    """Ids of the values in the graphs of a loop that depend on those of ids `once`, in later iterations too."""
+    found, count = set(once), -1
+    while len(found) > count:
+        count = len(found)
+        for graph in (body, test):
+            for n in graph.body:
+                if any(id(v) in found for v in (*n.values(), *(v for inner in n.graphs() for v in inner.uses()))):
+                    found.update(id(o) for o in n.outs)
+        for p, q, r in zip(body.params, test.params, body.results[:carried], strict=False):
+            if id(r) in found:
+                found |= {id(p), id(q)}
+    return found
+
+
+def _foreseen(test: Graph, unknown: set[int], names: Names) -> Graph:
+    """A condition that holds at least as long as `test`: the parts that it joins by `and`, without the unknown ones. Itself if that leaves none."""
+    if id(test.results[0]) not in unknown:
+        return test
+    made = {id(o): n for n in test.body for o in n.outs}
+    parts: list[Value] = []
+    left = list(test.results)
+    while left:
+        v = left.pop()
+        if id(v) not in unknown:
+            parts.append(v)
+        elif id(v) in made and made[id(v)].op is e.logical_and:
+            left += made[id(v)].values()
+    if not parts:
+        return test
+    out = test.with_body(list(test.body))
+    builder = Builder(out, names)
+    for part in parts[1:]:
+        (parts[0],) = builder.emit(e.logical_and, (parts[0], part))
+    return out.with_body(out.body, parts[:1])
 
 
 def _silence(graph: Graph) -> set[int]:

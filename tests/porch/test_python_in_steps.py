@@ -273,6 +273,67 @@ def test_a_gradient_long_after_the_call():
     assert len(calls) == 3
 
 
+class Environment:
+    """Something that acts on each step, and says when the episode is over."""
+
+    def __init__(self):
+        self.steps = 0
+
+    def act(self, state, action):
+        self.steps += 1
+        return (0.9 * state + 0.2 * action - 0.1).astype(np.float32), np.float32(self.steps), np.int32(self.steps % 5 == 0)
+
+
+def test_an_episode_whose_length_python_decides():
+    def program(environment):
+        weights = tf.Variable(np.linspace(-1, 1, 8, dtype=np.float32).reshape(4, 2))
+
+        def step(state):
+            with tf.GradientTape() as tape:
+                probabilities = tf.TensorArray(tf.float32, 0, dynamic_size=True)
+                rewards = tf.TensorArray(tf.float32, 0, dynamic_size=True)
+                for t in tf.range(20):
+                    logits = tf.nn.softmax(tf.expand_dims(state, 0) @ weights)
+                    action = tf.argmax(logits[0])
+                    shape = state.shape
+                    state, reward, done = tf.numpy_function(environment.act, [state, action], [tf.float32, tf.float32, tf.int32])
+                    state.set_shape(shape)
+                    probabilities = probabilities.write(t, logits[0, action])
+                    rewards = rewards.write(t, reward)
+                    if tf.cast(done, tf.bool):
+                        break
+                rewards = rewards.stack()
+                loss = tf.reduce_sum(tf.math.log(probabilities.stack()) * rewards)
+            gradient = tape.gradient(loss, weights)
+            weights.assign_sub(0.1 * gradient)
+            return rewards, loss, gradient
+
+        return step
+
+    eager_world, traced_world = Environment(), Environment()
+    eager, traced = program(eager_world), tf.function(program(traced_world))
+    for k in range(1, 4):
+        state = tf.constant([0.1, -0.2, 0.3, 0.4])
+        for a, b in zip(traced(state), eager(state), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
+        assert eager_world.steps == traced_world.steps == 5 * k
+    assert traced.experimental_get_tracing_count() == 1
+
+
+def test_a_growing_array_needs_a_bound():
+    @tf.function
+    def forever(x):
+        rows, k, going = tf.TensorArray(tf.float32, 0, dynamic_size=True), 0, True
+        while going:
+            rows = rows.write(k, x)
+            k += 1
+            going = tf.ensure_shape(tf.numpy_function(lambda n: n < 3, [k], tf.bool), [])
+        return rows.stack()
+
+    with pytest.raises(NotImplementedError, match=r"bound the loop[\s\S]*test_python_in_steps\.py"):
+        forever(tf.constant(1.0))
+
+
 def test_a_function_within_a_traced_one():
     inner = tf.function(lambda x: tf.py_function(lambda q: q * 2, [x], tf.float32) + 1.0)
 
