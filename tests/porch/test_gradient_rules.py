@@ -180,6 +180,9 @@ EDGES = [
     ("divide_no_nan", lambda x: tf.math.divide_no_nan(1.0, x), 0.0),
     ("xlogy", lambda x: tf.math.xlogy(x, x), 0.0),
     ("norm", lambda x: tf.norm(tf.stack([x, x])), np.nan),
+    ("standard deviation", lambda x: tf.math.reduce_std(tf.stack([x, x])), np.nan),
+    ("x to the 0", lambda x: tf.pow(x, 0.0), np.nan),
+    ("multiply_no_nan of a logarithm", lambda x: tf.math.multiply_no_nan(tf.math.log(x), x), np.nan),
 ]
 for _name, _f, _wanted in EDGES:
 
@@ -190,6 +193,24 @@ for _name, _f, _wanted in EDGES:
             tape.watch(zero)
             y = f(zero)
         return [tape.gradient(y, zero)]
+
+
+@rule("max_pool gives a tie to the first", [1.0, 0.0, 0.0, 0.0])
+def _(e):
+    x = tf.constant([2.0, 2.0, 1.0, 2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.nn.max_pool2d(tf.reshape(x, (1, 2, 2, 1)), 2, 2, "VALID")
+    return [tape.gradient(y, x)]
+
+
+@rule("reduce_min shares among ties", [0.0, 0.5, 0.5])
+def _(e):
+    x = tf.constant([1.0, 0.0, 0.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.reduce_min(x)
+    return [tape.gradient(y, x)]
 
 
 @rule("roots and reciprocals that nothing is asked of have the gradient 0, however steep", [0.0, 0.25], [0.0, -0.0625], [0.0, -0.0625], 0.0)

@@ -224,6 +224,27 @@ def _(e):
     return []
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_print_shows_the_ends_of_what_is_long(capfd, traced):
+    def program(x):
+        tf.print(x)
+        tf.print(x, summarize=-1)
+        tf.print(x, summarize=2)
+        tf.print("x", {"k": [x[:2], (x[1], 2.5)]}, sep="|", end="!\n")
+        tf.print(tf.reshape(x[:4], [2, 2]), tf.cast(x[:1], tf.float32) / 3.0, x > 8)
+        return x
+
+    (tf.function(program) if traced else program)(tf.range(10))
+    assert capfd.readouterr().err.splitlines() == [
+        "[0 1 2 ... 7 8 9]",
+        "[0 1 2 3 4 5 6 7 8 9]",
+        "[0 1 ... 8 9]",
+        "x|{'k': [[0 1], (1, 2.5)]}!",
+        "[[0 1]",
+        " [2 3]] [0] [0 0 0 ... 0 0 1]",
+    ]
+
+
 @pytest.mark.parametrize(("f", "expected", "mode"), rule.rows)
 def test_rule(f, expected, mode):
     check(f, expected, mode)
