@@ -27,8 +27,9 @@ from tapejit.core import dtypes, places
 from tapejit.core.shape import TensorShape
 from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
+from tapejit.ir import structure
 from tapejit.ir.builder import Builder
-from tapejit.ir.graph import Graph, Value
+from tapejit.ir.graph import Graph, Node, Value, substituted
 from tapejit.ir.names import Names
 from tapejit.ir.op import OPS, thread
 from tapejit.nest import leaves_of
@@ -297,10 +298,12 @@ def _make_room(recorder: Recorder, variables: list[Any], test: Graph, body: Grap
     inits += starts
     testing, running = Copier(names).graph(test), Copier(names).graph(body)
     once = _silence(running)
-    foreseen = _foreseen(testing, _unforeseen(running, testing, once, len(inits)), names)
-    for v in growing:
-        v.filled = foreseen is testing
-    testing = foreseen
+    unknown = _unforeseen(running, testing, once, len(inits))
+    if id(testing.results[0]) in unknown:  # then there is room for as long as the loop goes on by what is known
+        for v in growing:
+            v.filled = False
+        running = _going_on(running, testing, unknown, {id(n.out): n for at in recorder.around() for n in at.graph.body if n.outs})
+        testing = _foreseen(testing, _unforeseen(running, testing, once, len(inits)), names)
     kept = carried_on(running, live(testing), len(inits), set(rooms))
     if kept & dropped:
         raise NotImplementedError(
@@ -342,6 +345,33 @@ def _unforeseen(body: Graph, test: Graph, once: set[int], carried: int) -> set[i
             if id(r) in found:
                 found |= {id(p), id(q)}
     return found
+
+
+def _going_on(body: Graph, test: Graph, unknown: set[int], outside: Mapping[int, Node]) -> Graph:
+    """The body of a loop as long as unknown flags that `test` asks for do not end it: of the branches that set them the sides that do not.
+
+    `outside` are the lines around the loop by the ids of their results.
+    """
+    asked = {id(v) for v in test.uses()}
+    ends = {id(v) for n in test.body if n.op is e.logical_not for v in n.values()}
+    flags = {id(r): id(p) not in ends for p, r in zip(test.params, body.results, strict=False) if id(r) in unknown and id(p) in asked}
+
+    def value(side: Graph, at: int) -> Any:
+        made = next((n for n in side.body if side.results[at] in n.outs), outside.get(id(side.results[at])))
+        return made.attrs["value"] if made is not None and made.op is structure.constant else None
+
+    lines: list[Node] = []
+    now: dict[int, Value] = {}
+    for given in body.body:
+        node = substituted(given, lambda v: now.get(id(v), v)) if now else given
+        sides = list(node.graphs()) if node.op is control.cond else []
+        going = [s for s in sides for k, o in enumerate(node.outs) if id(o) in flags and value(s, k) is flags[id(o)]]
+        if len(going) == 1:
+            lines += going[0].body
+            now.update((id(o), r) for o, r in zip(node.outs, going[0].results, strict=True))
+        else:
+            lines.append(node)
+    return body.with_body(lines, [now.get(id(r), r) for r in body.results])
 
 
 def _foreseen(test: Graph, unknown: set[int], names: Names) -> Graph:

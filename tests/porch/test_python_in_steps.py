@@ -320,6 +320,25 @@ def test_an_episode_whose_length_python_decides():
     assert traced.experimental_get_tracing_count() == 1
 
 
+@pytest.mark.parametrize("order", ["last", "first", "nested"])
+def test_arrays_grow_until_python_ends_the_loop(order):
+    def f(x):
+        rows = tf.TensorArray(tf.float32, 0, dynamic_size=True)
+        for k in tf.range(10):
+            y, done = tf.numpy_function(lambda a, k: (np.float32(a.sum() * k), k > 2), [x, k], [tf.float32, tf.bool])
+            if order == "last":
+                rows = rows.write(k, y)
+            if done:
+                if order == "nested":
+                    rows = rows.write(k, -y)
+                break
+            if order != "last":
+                rows = rows.write(k, y)
+        return rows.stack() * 2.0, rows.size()
+
+    assert as_eagerly(f, tf.constant(X)) == 1
+
+
 def test_a_growing_array_needs_a_bound():
     @tf.function
     def forever(x):
