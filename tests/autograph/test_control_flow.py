@@ -60,5 +60,12 @@ def test_what_happens_once_decides_no_sizes():
             out = out.write(i, i)
         return out.stack()
 
+    def picked(n):
+        out = tf.TensorArray(tf.int32, 0, dynamic_size=True)
+        for i in tf.range(n):
+            out = out.write(tf.ensure_shape(tf.py_function(lambda k: k * 2, [i], tf.int32), []), i)
+        return out.stack()
+
+    np.testing.assert_array_equal(tf.function(until_told)(tf.constant(5)), [0, 1, 2])  # there is room for all five
     with pytest.raises(NotImplementedError, match=r"what Python returns, or .* decides how large .* give it a size"):
-        tf.function(until_told)(tf.constant(5))
+        tf.function(picked)(tf.constant(5))
