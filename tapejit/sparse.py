@@ -66,10 +66,17 @@ def distinct(place: Any) -> tuple[Any, Any]:
     return gather(found, order), gather(invert_permutation(cast(order, dtypes.int64)), at)
 
 
+def _sums(values: Any, at: Any, count: Any) -> Any:
+    """The sums of the values that belong to each of `count` places; of bools whether one is true."""
+    if values.dtype.kind == "b":
+        return cast(unsorted_segment_sum(cast(values, dtypes.int32), at, count), dtypes.bool_)
+    return unsorted_segment_sum(values, at, count)
+
+
 def summed(place: Any, values: Any, dims: tuple[Dim, ...]) -> SparseTensor:
     """The sparse tensor of values at places in the flat tensor; those at one place are summed."""
     found, at = distinct(place)
-    return _at(indices_at(found, dims), unsorted_segment_sum(values, at, found.dims[:1]), dims)
+    return _at(indices_at(found, dims), _sums(values, at, found.dims[:1]), dims)
 
 
 def union(op: Callable[[Any, Any], Any], a: SparseTensor, b: SparseTensor) -> SparseTensor:
@@ -79,7 +86,7 @@ def union(op: Callable[[Any, Any], Any], a: SparseTensor, b: SparseTensor) -> Sp
         return a.with_values(op(a.values, b.values))
     found, at = distinct(_concat([places_of(a.indices, dims), places_of(b.indices, dims)], 0))
     n = a.indices.dims[0]
-    one, two = (unsorted_segment_sum(x.values, ids, found.dims[:1]) for x, ids in ((a, at[:n]), (b, at[n:])))
+    one, two = (_sums(x.values, ids, found.dims[:1]) for x, ids in ((a, at[:n]), (b, at[n:])))
     return _at(indices_at(found, dims), op(one, two), dims)
 
 
@@ -90,7 +97,7 @@ def looked_up(a: SparseTensor, b: SparseTensor) -> Any:
         return b.values
     found, at = distinct(_concat([places_of(a.indices, dims), places_of(b.indices, dims)], 0))
     n = a.indices.dims[0]
-    return gather(unsorted_segment_sum(b.values, at[n:], found.dims[:1]), at[:n])
+    return gather(_sums(b.values, at[n:], found.dims[:1]), at[:n])
 
 
 def same_dims(a: SparseTensor, b: SparseTensor) -> tuple[Dim, ...]:

@@ -44,6 +44,7 @@ TO_DENSE = {
     "matmul_dense": lambda k, a, b: k.matmul(a, DENSE.T),
     "dense_matmul": lambda k, a, b: k.matmul(DENSE.T, a),
     "concatenate_dense": lambda k, a, b: k.concatenate([a, DENSE]),
+    "vector": lambda k, a, b: k.matmul(a, DENSE[0]),
     "logical_not": lambda k, a, b: k.logical_not(k.convert_to_tensor(a, sparse=False)),
 }
 
@@ -57,6 +58,15 @@ def test_functions_give_what_they_give_for_dense_tensors(ops, name):
         out = call(ops, *given)
         assert isinstance(out, tf.SparseTensor) == (name in SPARSE)
         np.testing.assert_allclose(ops.convert_to_numpy(out), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_bools_and_lists(ops):
+    either = ops.add(*(tf.sparse.from_dense(x > 0) for x in (A, B)))
+    assert either.dtype == tf.bool
+    np.testing.assert_array_equal(ops.convert_to_numpy(either), (A > 0) | (B > 0))
+    np.testing.assert_allclose(
+        ops.matmul(tf.sparse.from_dense(A), [[1.0], [2.0], [0.0], [1.0]]), A @ [[1.0], [2.0], [0.0], [1.0]], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", SPARSE)

@@ -155,6 +155,24 @@ def test_files_that_import_tensorflow_get_tapejit_where_that_is_not_installed(tm
     assert found.outcomes == {"ops/some_test.py::test_a": "passed", "ops/some_test.py::test_b": "passed"}, found.reasons
 
 
+def test_functions_that_spell_sparse_tensors_spell_tapejits(tmp_path):
+    (tmp_path / "src/ops").mkdir(parents=True)
+    (tmp_path / "src/ops/some_test.py").write_text(
+        "from keras.src import backend\n"
+        "def make():\n"
+        "    if backend.backend() == 'tensorflow':\n"
+        "        import tensorflow as tf\n"
+        "        return tf.SparseTensor([[0]], [2.0], [3])\n"
+        "    elif backend.backend() == 'jax':\n"
+        "        import jax.experimental.sparse as jax_sparse\n"
+        "        return jax_sparse.BCOO(([2.0], [[0]]), shape=(3,))\n"
+        "def test_a(): assert type(make()).__module__ == 'tapejit.sparse_tensor'\n"
+        "def test_b(): assert backend.backend() == 'tapejit'\n"
+    )
+    found = suite.run("ops", tmp_path / "src", tmp_path / "log.jsonl", sys.executable, "tapejit", 1, 300.0)
+    assert found.outcomes == {"ops/some_test.py::test_a": "passed", "ops/some_test.py::test_b": "passed"}, found.reasons
+
+
 @pytest.mark.sweep
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="Keras' tests compare with TensorFlow: pip install tensorflow-cpu")
 def test_we_pass_what_others_pass():

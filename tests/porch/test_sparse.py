@@ -40,6 +40,8 @@ def test_equal_places_are_summed():
 
 def test_bools_and_integers():
     np.testing.assert_array_equal(dense(tf.sparse.from_dense(A > 0)), A > 0)
+    either = tf.sparse.maximum(*(tf.cast(tf.sparse.from_dense(x > 0), tf.int32) for x in (A, B)))
+    np.testing.assert_array_equal(dense(either), (A > 0) | (B > 0))
     np.testing.assert_array_equal(dense(tf.sparse.from_dense((A * 10).astype(np.int32))), (A * 10).astype(np.int32))
 
 

@@ -46,9 +46,10 @@ def matmul(x1: Any, x2: Any) -> Any:
 
 
 def _sparse_product(x1: Any, x2: Any) -> Any:
-    """The product of matrices of which at least one is sparse. Those of a variable by a sparse one that was cast to no other dtype gives
-    it a gradient of the rows that were used."""
+    """The product of tensors of which at least one is sparse; of vectors it is dense."""
     x1, x2 = (x if isinstance(x, tf.SparseTensor) else convert_to_tensor(x) for x in (x1, x2))
+    if min(len(x1.dims), len(x2.dims)) < 2:
+        return matmul(convert_to_tensor(x1), convert_to_tensor(x2))
     dtype = result_type(*("int32" if x1.dtype == x2.dtype == tf.int8 else x.dtype.name for x in (x1, x2)))
     x1, x2 = cast(x1, dtype), cast(x2, dtype)
     if not isinstance(x1, tf.SparseTensor):
