@@ -6,6 +6,7 @@ and `gradient` is a line of the graph, which the pass `differentiate` opens out.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import weakref
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ class GradientTape(Listener):
         self._recording = self._entered = self._used = False
         self._traced: TracedTape | None = None
         self._diary, self._kept = Diary(), Kept()  # for `explain`: while it records, and once the record is gone
+        self._missed: tuple[int, list[Any], list[Any]] = (0, [], [])  # the latest sources without gradient, and their targets
         _tapes.add(self)
         self._values: dict[int, tuple[Variable, Any]] = {}  # by id, values read while active, of watched variables or not
         self._name = ""
@@ -371,9 +373,12 @@ class GradientTape(Listener):
 
     def _keep(self, targets: list[Any], sources: list[Any], found: list[Any]) -> None:
         """Before the record goes, what `explain` may be asked of it: all if a gradient is None, that they are connected if none is."""
+        missing = [weakref.ref(s) for g, s in zip(found, sources, strict=True) if g is None]
+        if missing:
+            self._missed = next(_serial), missing, [weakref.ref(t) for t in targets]
         if self._persistent or thread.recorder is not None:
             return
-        if any(g is None for g in found):
+        if missing:
             asked = {id(s): self._source(s, "") for s in sources}
             self._kept.skeleton(self._diary.among(self._records), [(t, _value(t)) for t in targets], [(s, asked[id(s)]) for s in sources])
         else:
@@ -489,6 +494,14 @@ class GradientTape(Listener):
         return out
 
 
+def why_missing(variable: Variable) -> Explanation | None:
+    """For a variable that `tape.gradient` gave None for, the explanation of the tape that was asked last; None if no tape knows."""
+    asked = [t for t in _tapes if any(ref() is variable for ref in t._missed[1])]
+    tape = max(asked, key=lambda t: t._missed[0], default=None)
+    targets = [] if tape is None else [t for ref in tape._missed[2] if (t := ref()) is not None]
+    return tape.explain(targets, variable) if tape is not None and targets else None
+
+
 def _called(source: Any, named: dict[int, str]) -> str:
     """How a message speaks of a source: by the name it has where it is asked about."""
     label = f"variable {source.label()!r}" if isinstance(source, Variable) else "the source"
@@ -504,6 +517,7 @@ def _zeros(shape: tuple[Dim, ...], like: Any) -> Any:
 
 
 _tapes: weakref.WeakSet[GradientTape] = weakref.WeakSet()
+_serial = itertools.count(1)
 _warned: set[str] = set()
 _integers_watched = 0  # the warning is given five times
 

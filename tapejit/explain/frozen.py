@@ -8,6 +8,7 @@ kept: numbers, strings, None, tuples of those, and arrays of few bytes. Names th
 from __future__ import annotations
 
 import itertools
+import linecache
 import sys
 import sysconfig
 import threading
@@ -402,9 +403,10 @@ _known: dict[CodeType, bool] = {}
 
 
 def _foreign(code: CodeType) -> bool:
-    """Whether code is not the program's own: ours, Python's, or a package's."""
+    """Whether code is not the program's own: ours, Python's, a package's, or generated. Cells of notebooks have a source, like files."""
     file = code.co_filename
-    return is_ours(code) or "site-packages" in file or file.startswith((_LIBRARY, "<"))
+    generated = file.startswith("<") and not linecache.getlines(file)
+    return is_ours(code) or "site-packages" in file or file.startswith(_LIBRARY) or generated
 
 
 def _tracer(frame: FrameType, event: str, arg: Any) -> Any:

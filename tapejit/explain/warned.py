@@ -45,7 +45,7 @@ class LostGradientWarning(ExplanationWarning):
     """A value that a tape follows left as a NumPy or Python value and came back as a constant."""
 
 
-def warn(category: type[ExplanationWarning], message: str, place: Place | None) -> None:
+def warn(category: type[Warning], message: str, place: Place | None) -> None:
     """Give a warning at a place of the user's; `place` None: somewhere unknown."""
     file, line = (place.file, place.line) if place is not None else ("<unknown>", 0)
     module = os.path.splitext(os.path.basename(file))[0]

@@ -379,3 +379,17 @@ def test_threads_that_trace_at_once_note_their_own():
     for t in threads:
         t.join()
     assert [watched(f) for f in functions] == [{"slope": float(k)} for k in range(4)]
+
+
+def test_what_a_cell_of_a_notebook_reads_is_noted_too():
+    """Its file has a name like `<ipython-input-1-...>` and lines that `linecache` knows; generated code has none."""
+    name = "<ipython-input-1-frozen>"
+    source = "@tf.function\ndef f(x):\n    return x * scale\n"
+    linecache.cache[name] = len(source), None, source.splitlines(True), name
+    space = {"tf": tf, "scale": 2.0}
+    exec(compile(source, name, "exec"), space)
+    x = tf.ones([2])
+    space["f"](x)
+    space["scale"] = 3.0
+    with pytest.warns(tf.explain.FrozenValueWarning, match=r"scale is 3\.0 now.*<ipython-input-1-frozen>:3"):
+        space["f"](x)
