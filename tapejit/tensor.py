@@ -487,8 +487,8 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Cons
 
 
 def is_tensor(x: Any) -> bool:
-    """Whether `x` is a tensor or a variable (`tf.is_tensor`)."""
-    return isinstance(x, Tensor) or hasattr(x, "read_tensor") or hasattr(x, "to_tensor")
+    """Whether `x` is a tensor, sparse ones included, or a variable (`tf.is_tensor`)."""
+    return isinstance(x, Tensor) or hasattr(x, "read_tensor") or hasattr(x, "with_values")
 
 
 def is_symbolic_tensor(tensor: Any) -> bool:
