@@ -21,7 +21,7 @@ def dense(x):
 def test_parts_are_what_they_were_given_as():
     x = tf.SparseTensor([[0, 1], [2, 0]], [3.0, 4.0], [3, 2])
     assert (x.indices.dtype, x.values.dtype, x.dtype) == (tf.int64, tf.float32, tf.float32)
-    assert tf.is_tensor(x) and tf.is_tensor(tf.IndexedSlices([1.0], [0]))
+    assert all(map(tf.is_tensor, (x, tf.IndexedSlices([1.0], [0]))))
     assert (x.shape, x.dense_shape.numpy().tolist()) == ([3, 2], [3, 2])
     np.testing.assert_array_equal(dense(x), [[0, 3], [0, 0], [4, 0]])
 
