@@ -14,6 +14,7 @@ from tapejit.passes.decompose import decompose
 from tapejit.passes.differentiate import differentiate
 from tapejit.passes.hoist import hoist
 from tapejit.passes.inline import inline
+from tapejit.passes.keep import keep
 from tapejit.passes.prune import prune
 from tapejit.passes.separate import separate
 from tapejit.passes.simplify import simplify
@@ -22,7 +23,7 @@ from tapejit.passes.together import together
 Pass = Callable[[Graph], Graph]
 Watch = Callable[[str, Graph, Graph], None]
 
-PIPELINE: tuple[Pass, ...] = (differentiate, batch, inline, separate, simplify, together, prune, decompose, hoist)
+PIPELINE: tuple[Pass, ...] = (differentiate, batch, inline, separate, simplify, together, keep, prune, decompose, hoist)
 
 
 def silent(name: str, before: Graph, after: Graph) -> None:

@@ -64,14 +64,15 @@ def _matched(one: Graph, other: Graph) -> dict[int, Value] | None:
     meant: dict[int, Value] = {id(q): p for p, q in zip(one.params, other.params, strict=True)}
     lines = iter(one.body)
     for node in other.body:
-        like = next((n for n in lines if _alike(n, node, meant)), None)
+        like = next((n for n in lines if alike(n, node, meant)), None)
         if like is None:
             return None
         meant.update((id(q), p) for p, q in zip(like.outs, node.outs, strict=True))
     return meant if all(id(r) in meant for r in other.results) else None
 
 
-def _alike(one: Node, other: Node, meant: dict[int, Value]) -> bool:
+def alike(one: Node, other: Node, meant: dict[int, Value]) -> bool:
+    """Whether a line does the same as another one, values of which stand for those that `meant` gives."""
     if (
         not (one.op is other.op or one.op.again == other.op.name)
         or len(one.outs) != len(other.outs)
