@@ -216,7 +216,7 @@ class Function:
             )
         ranks = self._known_ranks(arguments)
         if ranks.lacking is not None:
-            raise ranks.lacking
+            raise UnknownRank(*ranks.lacking, ranks)
         self._under_way.append(arguments.key)
         try:
             collecting = contextlib.nullcontext() if self.guard == "off" else frozen.collecting(self.python_function)

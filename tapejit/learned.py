@@ -27,11 +27,12 @@ class UnknownRank(NotImplementedError):
 
 
 class Ranks:
-    """The ranks known for one function and one kind of arguments. `lacking` is what a trace asked for and no run has met yet."""
+    """The ranks known for one function and one kind of arguments. `lacking` is the call whose rank a trace asked for and no run has met yet,
+    with what was said of it."""
 
     def __init__(self) -> None:
         self._found: dict[Site, list[tuple[int, ...]]] = {}
-        self.lacking: UnknownRank | None = None
+        self.lacking: tuple[str, Call | None] | None = None
 
     def of(self, call: Call | None) -> tuple[int, ...] | None:
         """The ranks of the results of a call; None if they are not known. A run may have made fewer calls at a site than a trace."""
@@ -41,7 +42,7 @@ class Ranks:
     def learn(self, found: dict[Site, list[tuple[int, ...]]], asked: UnknownRank) -> None:
         """Take up what a run met that was made because a trace asked for a rank."""
         self._found.update(found)
-        self.lacking = asked if asked.ranks is self and self.of(asked.call) is None else None
+        self.lacking = (str(asked), asked.call) if asked.ranks is self and self.of(asked.call) is None else None
 
 
 class at_work:
