@@ -6,6 +6,7 @@ whose dtype or shape does not stay.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Value
 from tapejit.ir.names import identifier
+from tapejit.ir.op import thread
 from tapejit.ops import elementwise as e
 from tapejit.ops.joining import concat
 from tapejit.ops.slicing import axis_slice, scalar_of
@@ -214,6 +216,15 @@ class ArrayVariable:
             length = GraphTensor(mine[0], inner)
 
         def entry(element: Any) -> Any:
+            within = itertools.takewhile(lambda at: at is not inner.outer, thread.recorder.around())
+            bound = {n.out.name for at in within for n in at.graph.walk() if n.op.binds_size}
+            if any(sizes.names(d) & bound for d in element):
+                raise NotImplementedError(
+                    places.with_place(
+                        f"'{self.label}' gets elements whose size each iteration decides; pad them to one size, or collect with tf.concat in a "
+                        "variable of open shape (tf.autograph.experimental.set_loop_options(shape_invariants=...))"
+                    )
+                )
             self._element = element
             mine.insert(0, inner.builder.parameter(self.label, Type(self.given.dtype, (self.capacity, *element))))
             return GraphTensor(mine[0], inner)

@@ -483,7 +483,7 @@ class ConcreteFunction:
         """Run the step as an op that the tapes of the thread record."""
         cells = list(bound)
         read = [bound[c].read_tensor() for c in cells]  # the tapes see the reads
-        consts = [h if isinstance(h, EagerTensor) else EagerTensor(h) for h in self.captured.values()]
+        consts = [h if isinstance(h, EagerTensor) else EagerTensor(view(h)) for h in self.captured.values()]
         inputs = [*tensors, *read, *consts, *(t for _, t in self.written)]
         if not any(tape.follows(inputs) for tape in thread.tapes):
             with paused_tapes():

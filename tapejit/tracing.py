@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from tapejit.core import places, sizes
-from tapejit.core.errors import InternalError
+from tapejit.core.errors import InaccessibleTensorError, InternalError
 from tapejit.core.shape import TensorShape
 from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.explain.frozen import Frozen
 from tapejit.graph_tensor import GraphTensor
+from tapejit.ir import structure
 from tapejit.ir.graph import Graph, Node, Value
 from tapejit.ir.interpreter import run
 from tapejit.ir.names import identifier
@@ -114,9 +115,14 @@ class TraceRecorder(Recorder):
         if graph.params and any(isinstance(x, TensorSpec) for x in self.given):
             raise _unlifted("an argument while only its spec is known; call the function once before get_concrete_function")
         cells = {name: v._value.numpy_view() for name, v in self.cells.items()}
-        consts = {name: view(held) for name, held in self.captured.items()}
+        used = {n.attrs["const"] for n in graph.body if n.op is structure.const}
+
+        def now(x: Any) -> np.ndarray:
+            return view(x.recorder.root.evaluate(x) if isinstance(x, SymbolicTensor) else x)
+
         with recording(None), paused_tapes():
-            given = [view(x if isinstance(x, EagerTensor) else x.recorder.root.evaluate(x)) for x in self.given] if graph.params else []
+            consts = {name: now(self.captured[name]) for name in used}
+            given = [now(x) for x in self.given] if graph.params else []
             (out,) = run(graph, given, cells, consts)
         return EagerTensor(np.asarray(out))
 
@@ -188,7 +194,9 @@ def _dims(node: Node) -> Iterator[Any]:
 
 
 def view(held: Any) -> np.ndarray:
-    """A captured tensor or array as an array."""
+    """A captured tensor or array as an array. InaccessibleTensorError for a tensor of a function around."""
+    if isinstance(held, SymbolicTensor):
+        raise InaccessibleTensorError(places.with_place(held._out_of_scope()))
     return held if isinstance(held, np.ndarray) else held.numpy_view()
 
 
@@ -224,6 +232,7 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
                 passed.append(v)
             symbolic.append(x)
     args, kwargs = signature.rebuild(arguments.structure, symbolic)
+    recorder.within = thread.recorder
     with recording(recorder), paused_tapes():
         try:
             out = function(*args, **kwargs)

@@ -21,8 +21,8 @@ def renamed_dims(value: Any, env: dict[str, Any]) -> Any:
     return tuple(renamed_dims(v, env) for v in value) if isinstance(value, tuple) else value
 
 
-def copied(graph: Graph, env: dict[int, Operand], names: Names, dims: dict[str, Any]) -> Graph:
-    """A nested graph with values and sizes of its own; what it uses from outside is looked up in `env` (by id) and `dims`."""
+def copied(graph: Graph, env: dict[int, Operand], names: Names, dims: dict[str, Any], root: Graph) -> Graph:
+    """A nested graph, in `root` now, with values and sizes of its own; what it uses from outside is looked up in `env` (by id) and `dims`."""
     inner, dims = dict(env), dict(dims)
     params = [Value(names.fresh(p.name), p.type.with_shape(tuple(renamed_dims(p.type.shape, dims)))) for p in graph.params]
     inner.update((id(old), new) for old, new in zip(graph.params, params, strict=True))
@@ -30,7 +30,7 @@ def copied(graph: Graph, env: dict[int, Operand], names: Names, dims: dict[str, 
     for node in graph.body:
         outs = tuple(Value(names.fresh(o.name), o.type.with_shape(tuple(renamed_dims(o.type.shape, dims)))) for o in node.outs)
         args = tuple(a if isinstance(a, Literal) else inner.get(id(a), a) for a in node.args)
-        attrs = {k: copied(a, inner, names, dims) if isinstance(a, Graph) else renamed_dims(a, dims) for k, a in node.attrs.items()}
+        attrs = {k: copied(a, inner, names, dims, root) if isinstance(a, Graph) else renamed_dims(a, dims) for k, a in node.attrs.items()}
         body.append(replace(node, args=args, attrs=attrs, outs=outs))
         inner.update((id(old), new) for old, new in zip(node.outs, outs, strict=True))
         if node.op.binds_size:
@@ -41,7 +41,7 @@ def copied(graph: Graph, env: dict[int, Operand], names: Names, dims: dict[str, 
         assert isinstance(new, Value)
         results.append(new)
     guards = [(renamed_dims(a, dims), renamed_dims(b, dims)) for a, b in graph.guards]
-    return replace(graph, name=names.fresh(graph.name), params=params, body=body, results=results, guards=guards)
+    return Graph(names.fresh(graph.name), params, root.cells, root.consts, body, results, graph.place, guards)
 
 
 def inline(
@@ -79,7 +79,10 @@ def inline(
             continue
         if node.op is calls_begin:  # a run that is part of this one
             values = (next_number(recorder),)
-        attrs = {k: copied(a, env, names, dims) if isinstance(a, Graph) else renamed_dims(a, dims) for k, a in node.attrs.items()}
+        attrs = {
+            k: copied(a, env, names, dims, recorder.root.graph) if isinstance(a, Graph) else renamed_dims(a, dims)
+            for k, a in node.attrs.items()
+        }
         outs = builder.emit(
             node.op, values, attrs, place=node.place, name=node.outs[0].name if len(node.outs) == 1 else "", tapes=recorder.tapes
         )

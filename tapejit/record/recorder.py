@@ -78,6 +78,7 @@ class Recorder:
         self.tapes: tuple[str, ...] = outer.tapes if outer else ()
         self._last: tuple[Any, Value, str] | None = None
         self._resized: dict[str, Type] = {}  # cells that the graph gives another size
+        self.within: Recorder | None = None  # who was at work when the recording of a whole function began
         if outer is None:
             self.cells: dict[str, Any] = {}  # cell name -> variable
             self.captured: dict[str, Any] = {}  # const name -> tensor or array
@@ -177,9 +178,9 @@ class Recorder:
     def operand(self, x: Any, wanted: DType | None = None) -> Operand:
         """One operand; see `operands`."""
         if isinstance(x, SymbolicTensor):
-            if x.recorder is not self and not any(at is x.recorder for at in self.around()):
-                raise InaccessibleTensorError(places.with_place(x._out_of_scope()))
-            return x.value
+            if x.recorder is self or any(at is x.recorder for at in self.around()):
+                return x.value
+            return self._from_around(x)
         if hasattr(x, "enter_graph"):
             known = self.alias(x)
             return x.enter_graph(self) if known is None else known
@@ -193,8 +194,19 @@ class Recorder:
             return number(array, dtype)
         return self.constant(array, x)
 
+    def _from_around(self, x: SymbolicTensor) -> Value:
+        """A tensor of a function that is being traced around this one, captured. InaccessibleTensorError for one of any other function."""
+        at = self.root.within
+        while at is not None and not any(one is x.recorder for one in at.around()):
+            at = at.root.within
+        if at is None or not sizes.is_known(x.dims):
+            raise InaccessibleTensorError(places.with_place(x._out_of_scope()))
+        return self.capture(x, x.value, x.value.name)
+
     def held(self, held: Any) -> Operand:
         """What stands here for a tensor or array that another function captured."""
+        if isinstance(held, SymbolicTensor):
+            return self.operand(held)
         return held.enter_graph(self) if hasattr(held, "enter_graph") else self.constant(held, held)
 
     def stands_for(self, x: Any, value: Value) -> None:
@@ -240,8 +252,7 @@ class Recorder:
             root._by_identity[id(identity)] = name
             root.captured[name] = held
             root.keep.append(identity)
-            array = held if isinstance(held, np.ndarray) else held.numpy_view()
-            type = Type(dtypes.as_dtype(array.dtype), array.shape)
+            type = Type(dtypes.as_dtype(held.dtype), tuple(held.dims) if hasattr(held, "dims") else held.shape)
             root.graph.consts[name] = type
             node_value = root.builder.emit(structure.const, (), {"const": name, "type": type}, name=name)[0]
             root.graph.body.insert(0, root.graph.body.pop())  # at the top, where every nested graph sees it

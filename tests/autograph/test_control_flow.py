@@ -69,3 +69,20 @@ def test_what_happens_once_decides_no_sizes():
     np.testing.assert_array_equal(tf.function(until_told)(tf.constant(5)), [0, 1, 2])  # there is room for all five
     with pytest.raises(NotImplementedError, match=r"what Python returns, or .* decides how large .* give it a size"):
         tf.function(picked)(tf.constant(5))
+
+
+def test_elements_of_an_array_have_one_size():
+    def growing(n, deeper):
+        out = tf.TensorArray(tf.int32, 0, dynamic_size=True, infer_shape=False)
+        for i in tf.range(n):
+            if deeper:
+                if i > 0:
+                    out = out.write(i - 1, tf.range(i))
+            else:
+                out = out.write(i, tf.range(i + 1))
+        return out.concat()
+
+    assert growing(3, False).numpy().tolist() == [0, 0, 1, 0, 1, 2]
+    for deeper in (False, True):
+        with pytest.raises(NotImplementedError, match=r"'out' gets elements whose size each iteration decides; pad them .* tf.concat"):
+            tf.function(growing)(tf.constant(3), deeper)

@@ -772,6 +772,84 @@ def _():
     assert len(traces) == 1
 
 
+@rule("functions called by one function keep their captures and variables apart, in loops too")
+def _():
+    def looping(array, v):
+        @tf.function
+        def f(x):
+            for _ in tf.range(2):
+                x = x + tf.reduce_sum(array) * tf.reduce_sum(v)
+            return x
+
+        return f
+
+    f = looping(tf.ones([100]), tf.Variable(tf.ones([3]), name="v"))
+    g = looping(tf.ones([200], tf.float64), tf.Variable(tf.ones([4], tf.float64), name="v"))
+    one_, other = tf.function(lambda x: (f(x), g(tf.cast(x, tf.float64))))(one(1))
+    assert (float(one_), float(other)) == (601, 1601)
+
+
+@rule("a function made within a traced one captures its tensors")
+def _():
+    w = tf.Variable(3.0)
+
+    @tf.function
+    def outer(x):
+        doubled = x * 2.0
+
+        @tf.function
+        def inner(y):
+            @tf.function
+            def innermost(z):
+                return z * x + w
+
+            return innermost(y) + tf.reduce_sum(tf.map_fn(lambda e: e * doubled, tf.stack([y, y])))
+
+        if x > 0.0:
+            return inner(x) + inner(doubled)
+        return inner(-x)
+
+    for x in (2.0, -1.0, 3.0):
+        d, y = 2 * x, x
+        want = sum(z * x + 3.0 + 2 * z * d for z in ((y, d) if x > 0 else (-y,)))
+        assert float(outer(one(x))) == want
+    assert outer.experimental_get_tracing_count() == 1
+
+
+@rule("a gradient with respect to a tensor of the function around")
+def _():
+    @tf.function
+    def outer(x):
+        @tf.function
+        def slope(y):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                z = y * x * x
+            return tape.gradient(z, x)
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            z = tf.function(lambda y: y * x * x)(x)
+        return slope(x), tape.gradient(z, x)
+
+    assert [float(g) for g in outer(one(2))] == [8, 12]
+
+
+@rule("a function with captured tensors is of no use outside of the call that made it")
+def _():
+    kept = []
+
+    @tf.function
+    def outer(x):
+        kept.append(tf.function(lambda y: y + x))
+        return kept[-1](x)
+
+    assert float(outer(one(2))) == 4
+    for again in (lambda: kept[0](one(1)), lambda: tf.function(lambda: kept[0](one(1)))()):
+        with pytest.raises(TypeError, match="out of scope"):
+            again()
+
+
 @rule("an exception while tracing leaves no trace, the next call tries again")
 def _():
     fails = [True]
