@@ -10,10 +10,11 @@ touches what a test computes or expects:
 
 - A file that knows all backends by name finds ours under the name of the seat it sits in, as long as it is imported (`KNOWS_BY_NAME`).
 - A function that looks the name of the processor up by backend finds ours where it has PyTorch's, which has the same: "cpu" (`TABLES`).
-- A file may import a library that is not installed, as most of its tests do not use it. For TensorFlow it gets tapejit, for others a
-  module that has nothing. Keras itself does not see them. A test that then fails for want of the library has the outcome "absent".
-- A function that spells sparse tensors, once for TensorFlow and once for JAX, and asks which backend there is, is told TensorFlow, whose
-  spelling is tapejit's too: its `import tensorflow` gives it tapejit, so that `tf.SparseTensor` and all else it calls are tapejit's own.
+- A file may import a library that is not installed, as most of its tests do not use it. For TensorFlow it gets tapejit, as tests do,
+  for others a module that has nothing. Keras itself finds none installed. A test that then fails for want of one is "absent".
+- A function that spells sparse tensors or gradients, once for TensorFlow and once for others, and asks which backend there is, is told
+  TensorFlow, whose spelling is tapejit's too: its `import tensorflow` gives it tapejit, so that `tf.SparseTensor`, `tf.GradientTape` and
+  all else it calls are tapejit's own.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ KNOWS_BY_NAME = 'raise ImportError(f"Invalid backend: {backend.backend()}")'
 TABLES = {"trainers/trainer_test.py": ("TestPyDataset", "__getitem__")}
 LIBRARIES = ("tensorflow", "jax", "torch", "grain")
 MISSING = tuple(name for name in LIBRARIES if find_spec(name) is None)
-NEEDS_MISSING = re.compile(rf"(No module named|module|requires the) '?({'|'.join(MISSING) or '(?!)'})\b.*")
+_ONE = f"({'|'.join(MISSING) or '(?!)'})"
+NEEDS_MISSING = re.compile(
+    rf"No module named '{_ONE}\b|module '{_ONE}' is not installed|[Rr]equires (installing )?(the )?{_ONE}\b|pip install {_ONE}", re.I
+)
 for _name in MISSING:
     getattr(getattr(module_utils, _name, None), "available", False)  # Keras finds out now, and remembers
 
@@ -62,20 +66,21 @@ def skip_if_backend(name: str, reason: str) -> Any:
 
 
 @functools.cache
-def spells_sparse_tensors(code: CodeType) -> bool:
-    """Whether a function, not a file, has a branch in which it imports the sparse tensors of JAX."""
-    return code.co_name != "<module>" and not {"jax.experimental", "jax.experimental.sparse"}.isdisjoint(code.co_names)
+def spells(code: CodeType) -> bool:
+    """Whether a function, not a file, has a branch in which it imports the sparse tensors of JAX, or one with TensorFlow's tape."""
+    names = {*code.co_names}.union(*(c.co_names for c in code.co_consts if isinstance(c, CodeType)))
+    return code.co_name != "<module>" and not {"jax.experimental", "jax.experimental.sparse", "GradientTape"}.isdisjoint(names)
 
 
 def spell_as_tensorflow() -> None:
-    """Have functions that spell sparse tensors do so as for TensorFlow, with tapejit in its place."""
+    """Have functions that spell sparse tensors or gradients do so as for TensorFlow, with tapejit in its place."""
     importing = builtins.__import__
 
     def asked() -> str:
-        return "tensorflow" if spells_sparse_tensors(sys._getframe(1).f_code) else backend()
+        return "tensorflow" if spells(sys._getframe(1).f_code) else backend()
 
     def imported(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "tensorflow" and spells_sparse_tensors(sys._getframe(1).f_code):
+        if name == "tensorflow" and spells(sys._getframe(1).f_code):
             return tapejit
         return importing(name, *args, **kwargs)
 
@@ -102,7 +107,7 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
         return
     by_name = backend() == "tapejit" and KNOWS_BY_NAME in collector.path.read_text()
     names = vars(config)
-    with _stand_ins(), contextlib.suppress(Exception):  # which it tells again when its tests are asked for
+    with _stand_ins(_tapejit(), _Absent()), contextlib.suppress(Exception):  # which it tells again when its tests are asked for
         if by_name:
             names["_BACKEND"] = "numpy"
         try:
@@ -146,22 +151,34 @@ class _Absent(MetaPathFinder, Loader):
         """Nothing to run."""
 
 
-@contextlib.contextmanager
-def _stand_ins() -> Iterator[None]:
-    """Imports of libraries that are not installed work, and leave no trace behind but in those who imported them."""
+def _tapejit() -> MetaPathFinder | None:
+    """Answers imports of TensorFlow with tapejit where that is not installed."""
+    if backend() != "tapejit" or "tensorflow" not in MISSING:
+        return None
     from tapejit.keras.seat import Lender
 
-    finders: list[MetaPathFinder] = [_Absent()]
-    if backend() == "tapejit" and "tensorflow" in MISSING:
-        finders.insert(0, Lender("tensorflow", "tapejit"))
-    sys.meta_path.extend(finders)
+    return Lender("tensorflow", "tapejit")
+
+
+@contextlib.contextmanager
+def _stand_ins(*finders: MetaPathFinder | None) -> Iterator[None]:
+    """Imports of libraries that are not installed work, and leave no trace behind but in those who imported them."""
+    asked = [finder for finder in finders if finder is not None]
+    sys.meta_path.extend(asked)
     try:
         yield
     finally:
-        for finder in finders:
+        for finder in asked:
             sys.meta_path.remove(finder)
         for name in [n for n in sys.modules if n.partition(".")[0] in MISSING]:
             del sys.modules[name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """A test may import TensorFlow as well."""
+    with _stand_ins(_tapejit()):
+        return (yield)
 
 
 class _Log:
@@ -197,12 +214,18 @@ class _Log:
         self.outcome, self.why, self.seconds = "passed", "", 0.0
         self.write(id=nodeid)
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        """A test that failed for want of a library is skipped, to pytest: there may be thousands, which it would print one by one."""
+        report: Any = yield
+        if report.failed and NEEDS_MISSING.search(why := _last_line(report.longrepr)):
+            report.outcome, report.longrepr, report.absent = "skipped", (str(item.path), 0, why), True
+        return report
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
         self.seconds += report.duration
         if report.failed or (report.skipped and self.outcome == "passed"):
-            self.outcome, self.why = report.outcome, _last_line(report.longrepr)
-            if report.failed and NEEDS_MISSING.search(self.why):
-                self.outcome = ABSENT
+            self.outcome, self.why = ABSENT if hasattr(report, "absent") else report.outcome, _last_line(report.longrepr)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self.write(id=nodeid, outcome=self.outcome, why=self.why, seconds=round(self.seconds, 3))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import lzma
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,7 +32,8 @@ def read(backend: str, folder: Path = PEERS) -> dict[str, str]:
 
 
 def record(backend: str, found: Mapping[str, str], targets: Sequence[str], folder: Path = PEERS) -> None:
-    """Keep these outcomes, in place of all that was kept of the groups, folders and files `targets`."""
+    """Keep these outcomes, in place of all that was kept of the groups, folders and files `targets`. What was absent there failed."""
+    found = {test: "failed" if outcome == ABSENT else outcome for test, outcome in found.items()}
     kept = {test: outcome for test, outcome in read(backend, folder).items() if not within(test, targets)}
     text = "".join(f"{outcome} {test}\n" for test, outcome in sorted({**kept, **found}.items()))
     folder.mkdir(exist_ok=True)
@@ -77,3 +79,19 @@ def from_junit(path: Path, source: Path) -> dict[str, str]:
         kinds = {child.tag for child in case}
         found[test] = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
     return found
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of the tests of a group that others pass: how many there are, and those that we do not pass."""
+
+    wanted: int
+    missing: tuple[str, ...]
+
+    @property
+    def percent(self) -> float:
+        """How much of them we pass; 0 if there are none."""
+        return 100 * (1 - len(self.missing) / self.wanted) if self.wanted else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.percent:.2f} %" if self.wanted else "not recorded"

@@ -1,10 +1,11 @@
 """Runs Keras' own tests on tapejit, and says which share of those that its other backends pass we pass.
 
-    python -m tests.keras.suite                      all groups, from the root of the repository; hours on two cores
+    python -m tests.keras.suite                      all groups, from the root of the repository; half an hour
     python -m tests.keras.suite ops layers/core      groups, folders or files of keras/src
-    python -m tests.keras.suite --sample 8           one test in 8 of everything: a quarter of an hour on two cores
+    python -m tests.keras.suite --sample 8           one test in 8 of everything: some minutes
     python -m tests.keras.suite --keep DIR           how each test came out stays in DIR, and a run goes on where the last one there ended
     python -m tests.keras.suite --ids FILE           the ids of what others pass and we do not, to a file, with the reasons
+    python -m tests.keras.suite --page docs/keras_tests.md     counts and reasons as a page of the documentation
 
 Many of Keras' tests compare with TensorFlow or JAX, so the environment should have them beside Keras, pytest and what tapejit needs
 (`--python` names another environment than this one); those that need them are left out otherwise. Tests that Keras skips for its NumPy
@@ -22,6 +23,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +36,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.keras import peers
+from tests.keras.page import page
 
 ROOT = Path(__file__).parent.parent.parent
 GROUPS = [
@@ -85,6 +88,11 @@ def source_of(python: str) -> Path:
     return Path(found.stdout.strip()).parent / "src"
 
 
+def version_of(source: Path) -> str:
+    """The version of the Keras in a folder keras/src."""
+    return re.search(r'__version__ = "(.*)"', (source / "version.py").read_text())[1]  # type: ignore[index]
+
+
 def run(target: str, source: Path, log: Path, python: str, backend: str, sample: int, patience: float) -> Found:
     """The tests below `source / target`. A process that dies or hangs costs the test it was in; the next one goes on after that."""
     command = [
@@ -108,7 +116,7 @@ def run(target: str, source: Path, log: Path, python: str, backend: str, sample:
         str(sample),
         "--continue-on-collection-errors",
         "--tb",
-        "short",
+        "native",
         str(source / target),
     ]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
@@ -147,49 +155,54 @@ def _watch(process: subprocess.Popen[bytes], log: Path, patience: float) -> bool
         raise
 
 
+def run_all(
+    targets: Sequence[str], source: Path, folder: Path, python: str, backend: str, sample: int, patience: float, jobs: int
+) -> Found:
+    """The tests of all targets, `jobs` of these at a time, with what came out kept in `folder`."""
+
+    def one(target: str) -> Found:
+        log = folder / f"{backend}.{target.replace('/', '.')}.jsonl"
+        found = run(target, source, log.resolve(), python, backend, sample, patience)
+        print(f"{target}: {dict(Counter(found.outcomes.values()))}", file=sys.stderr, flush=True)
+        return found
+
+    together = Found()
+    with ThreadPoolExecutor(jobs) as pool:
+        for part in pool.map(one, targets):
+            together.outcomes |= part.outcomes
+            together.reasons |= part.reasons
+            together.seconds |= part.seconds
+    return together
+
+
 def chosen(test: str, targets: Sequence[str], sample: int) -> bool:
     """Is a test one of those asked for?"""
     return peers.within(test, targets) and peers.in_sample(test, sample)
 
 
-@dataclass(frozen=True)
-class Share:
-    """Of the tests of a group that others pass: how many there are, and those that we do not pass."""
-
-    wanted: int
-    missing: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return f"{100 * (1 - len(self.missing) / self.wanted):.2f} %" if self.wanted else "not recorded"
-
-
-def shares(ours: dict[str, str], others: Sequence[dict[str, str]], targets: Sequence[str], sample: int) -> dict[str, Share]:
+def shares(ours: dict[str, str], others: Sequence[dict[str, str]], targets: Sequence[str], sample: int) -> dict[str, peers.Share]:
     """For each group, and for all under the name "all"; without what needs libraries that are not installed where ours ran."""
     absent = tuple(test for test, outcome in ours.items() if outcome == peers.ABSENT)
     passed = {test for found in others for test, outcome in found.items() if outcome == "passed" and chosen(test, targets, sample)}
     passed = {test for test in passed if not peers.within(test, absent)}
     missing = sorted(test for test in passed if ours.get(test) != "passed")
     names = list(dict.fromkeys(peers.group(t) for t in targets))
-    by_group = {g: Share(sum(peers.group(t) == g for t in passed), tuple(t for t in missing if peers.group(t) == g)) for g in names}
-    return {**by_group, "all": Share(len(passed), tuple(missing))}
+    by_group = {g: peers.Share(sum(peers.group(t) == g for t in passed), tuple(t for t in missing if peers.group(t) == g)) for g in names}
+    return {**by_group, "all": peers.Share(len(passed), tuple(missing))}
 
 
-def report(ours: Found, targets: Sequence[str], sample: int) -> Share:
-    """Print the table, and the ids of what others pass and we do not; the share over all."""
-    others = {b: {t: o for t, o in peers.read(b).items() if chosen(t, targets, sample)} for b in peers.BACKENDS}
-    columns = {"tapejit": ours.outcomes, **others}
+def report(columns: dict[str, dict[str, str]], found: dict[str, peers.Share]) -> None:
+    """Print the table of outcomes by backend, ours first, and shares by group."""
     print(f"{'passed/failed/skipped':24}" + "".join(f"{name:>18}" for name in columns) + f"{'share of theirs':>18}")
-    found = shares(ours.outcomes, list(others.values()), targets, sample)
     for name, share in found.items():
         row = f"{name:24}"
         for outcomes in columns.values():
             counts = Counter(o for t, o in outcomes.items() if name in ("all", peers.group(t)))
             row += f"{'/'.join(str(counts[o]) for o in peers.OUTCOMES) if counts else '-':>18}"
         print(row + f"{share!s:>18}")
-    absent = sum(outcome == peers.ABSENT for outcome in ours.outcomes.values())
+    absent = sum(outcome == peers.ABSENT for outcome in columns["tapejit"].values())
     if absent:
         print(f"left out: {absent} tests and files that need libraries which are not installed here")
-    return found["all"]
 
 
 def lines(missing: Sequence[str], ours: Found) -> list[str]:
@@ -212,6 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--patience", type=float, default=300.0, help="seconds that a test may take")
     parser.add_argument("--keep", type=Path, help="folder for what came out")
     parser.add_argument("--ids", type=Path, help="file for the ids of what others pass and we do not")
+    parser.add_argument("--page", type=Path, help="file for counts and reasons as Markdown")
     parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT", help="exit with 1 if we pass less of what others pass")
     parser.add_argument("--record", action="store_true", help="keep what came out as what --backend passes")
     parser.add_argument("--junit", type=Path, metavar="DIR", help="with --record: read DIR/GROUP.xml instead of running the tests")
@@ -226,43 +240,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = source_of(options.python)
 
     if options.junit:
-        found = {}
+        recorded: dict[str, str] = {}
         for path in sorted(options.junit.glob("*.xml")):
             if path.stem in targets or not options.targets:
-                found |= peers.from_junit(path, source)
-        peers.record(options.backend, found, sorted({peers.group(test) for test in found}))
-        print(f"{options.backend}: {Counter(found.values())} in {', '.join(sorted({peers.group(test) for test in found}))}")
+                recorded |= peers.from_junit(path, source)
+        groups = sorted({peers.group(test) for test in recorded})
+        peers.record(options.backend, recorded, groups)
+        print(f"{options.backend}: {Counter(recorded.values())} in {', '.join(groups)}")
         return 0
 
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-
-        def one(target: str) -> Found:
-            log = folder / f"{options.backend}.{target.replace('/', '.')}.jsonl"
-            found = run(target, source, log.resolve(), options.python, options.backend, options.sample, options.patience)
-            print(f"{target}: {dict(Counter(found.outcomes.values()))}", file=sys.stderr, flush=True)
-            return found
-
-        together = Found()
-        with ThreadPoolExecutor(options.jobs) as pool:
-            for part in pool.map(one, targets):
-                together.outcomes |= part.outcomes
-                together.reasons |= part.reasons
-                together.seconds |= part.seconds
+        together = run_all(targets, source, folder, options.python, options.backend, options.sample, options.patience, options.jobs)
     if options.backend != "tapejit":
         if options.record:
             peers.record(options.backend, together.outcomes, targets)
         print(Counter(together.outcomes.values()))
         return 0
-    share = report(together, targets, options.sample)
+    others = {b: {t: o for t, o in peers.read(b).items() if chosen(t, targets, options.sample)} for b in peers.BACKENDS}
+    columns = {"tapejit": together.outcomes, **others}
+    found = shares(together.outcomes, list(others.values()), targets, options.sample)
+    report(columns, found)
+    share = found["all"]
     for reason, count in Counter(together.reasons.get(test, "not run") for test in share.missing).most_common():
         print(f"{count:6}  {reason}")
     ids = lines(share.missing, together)
     print("\n".join(ids))
     if options.ids:
         options.ids.write_text("".join(line + "\n" for line in ids))
-    return int(bool(share.wanted) and 100 * (1 - len(share.missing) / share.wanted) < options.at_least)
+    if options.page:
+        options.page.write_text(page(version_of(source), columns, found, together.reasons))
+    return int(share.percent < options.at_least)
 
 
 if __name__ == "__main__":

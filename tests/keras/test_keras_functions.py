@@ -70,6 +70,15 @@ def test_traced_with_an_open_batch_as_eagerly(name):
     assert np.any(np.asarray(eager[1]) != 0)
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "lanczos3"])
+def test_images_of_open_size_are_resized(interpolation):
+    resize = tf.keras.layers.Resizing(5, 4, interpolation)
+    traced = tf.function(resize, input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32)])
+    for size in ((9, 7), (3, 8)):
+        x = RNG.normal(size=(2, *size, 3)).astype("float32")
+        np.testing.assert_allclose(traced(x), resize(x), rtol=1e-4, atol=1e-5)
+
+
 def test_fold_is_the_transpose_of_unfold():
     o = _ops()
     x = tf.constant(IMAGES)
@@ -195,3 +204,4 @@ def test_the_shape_of_a_weight_is_a_tensor_shape():
     layer.build((None, 2))
     assert layer.kernel.shape == (2, 3)
     assert layer.kernel.shape.as_list() == [2, 3]
+    assert int(_ops().prod(layer.kernel.shape)) == 6

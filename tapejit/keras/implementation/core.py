@@ -25,6 +25,7 @@ from tapejit.core.types import Type
 from tapejit.functional import along_slices
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Graph
+from tapejit.ops.slicing import scalar_of
 from tapejit.record.recorder import Recorder, recording
 from tapejit.selection import scattered
 from tapejit.variable import paused_tapes
@@ -117,6 +118,10 @@ def dense_tensor(x: Any, dtype: Any = None) -> Any:
         x = x.read_tensor()
     elif hasattr(x, "to_tensor"):
         x = x.to_tensor()
+    elif isinstance(x, tf.TensorShape):
+        x = x.as_list()
+    elif isinstance(x, sizes.Size):
+        x = scalar_of(x, dtypes.int32)
     if isinstance(x, tf.Tensor):
         return x if dtype is None else _cast(x, dtype)
     if dtype is None:
