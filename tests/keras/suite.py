@@ -1,6 +1,6 @@
 """Runs Keras' own tests on tapejit, and says which share of those that its other backends pass we pass.
 
-    python -m tests.keras.suite                      all groups, from the root of the repository; half an hour
+    python -m tests.keras.suite                      all groups, from the root of the repository; twenty minutes
     python -m tests.keras.suite ops layers/core      groups, folders or files of keras/src
     python -m tests.keras.suite --sample 8           one test in 8 of everything: some minutes
     python -m tests.keras.suite --keep DIR           how each test came out stays in DIR, and a run goes on where the last one there ended
