@@ -40,13 +40,18 @@ def weights(*shapes):
     return [tf.Variable(tf.ones(s)) for s in shapes]
 
 
+def of_rows(f, g):
+    """`f` of a gradient, of the rows that there are."""
+    return tf.IndexedSlices(f(g.values), g.indices, g.dense_shape) if isinstance(g, tf.IndexedSlices) else f(g)
+
+
 def sgd(_):
     rate, iteration = tf.Variable(0.1), tf.Variable(0)
 
     def update(pairs):
         for g, w in pairs:
             if isinstance(g, tf.IndexedSlices):
-                w.scatter_sub(tf.IndexedSlices(g.values * rate, g.indices, g.dense_shape))
+                w.scatter_sub(of_rows(lambda x: x * rate, g))
             else:
                 w.assign_sub(g * rate)
         iteration.assign_add(1)
@@ -64,7 +69,7 @@ def adam(model_weights):
         for g, w in pairs:
             m, v = slots[w.ref()]
             m.assign_add((g - m) * 0.1)
-            v.assign_add((tf.square(g) - v) * 0.001)
+            v.assign_add((of_rows(tf.square, g) - v) * 0.001)
             w.assign_sub(m * alpha / (tf.sqrt(v) + 1e-7))
         iteration.assign_add(1)
 

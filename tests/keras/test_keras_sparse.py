@@ -123,24 +123,37 @@ def test_rows_of_gradients_stay_rows(ops):
     np.testing.assert_allclose(out, [[1, 4], [0, 0], [9, 16], [0, 0]])
 
 
-@pytest.mark.parametrize("rows", [4, 3])
-@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adam", "Adadelta", "Adafactor"])
-def test_optimizers_take_rows_of_one_index_for_their_sum(name, rows):
-    def updated(form, call):
-        v = tf.keras.Variable(np.ones((rows, 2), np.float32))
-        optimizer = getattr(tf.keras.optimizers, name)(0.1)
-        optimizer.build([v])
+OPTIMIZERS = ["SGD", "Adagrad", "RMSprop", "Adam", "Adadelta", "Adafactor"]
 
-        def step(values, indices):
-            optimizer.apply([form(tf.IndexedSlices(values, indices, [rows, 2]))], [v])
 
-        for _ in range(2):
-            call(step)(tf.constant([[1.0, 2.0], [3.0, 4.0], [1.0, 1.0]]), tf.constant([1, 1, 2]))
-        return v.numpy()
+def updated(name, indices, form=lambda rows: rows, call=lambda step: step):
+    """A table of ones after two steps of an optimizer on rows, and the optimizer."""
+    v = tf.keras.Variable(np.ones((4, 2), np.float32))
+    optimizer = getattr(tf.keras.optimizers, name)(0.1)
+    optimizer.build([v])
 
-    wanted = updated(tf.convert_to_tensor, lambda step: step)
+    def step(values, indices):
+        optimizer.apply([form(tf.IndexedSlices(values, indices, [4, 2]))], [v])
+
+    for _ in range(2):
+        call(step)(tf.constant([[1.0, 2.0], [3.0, 4.0], [1.0, 1.0]]), tf.constant(indices))
+    return v.numpy(), optimizer
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_take_rows_as_the_table_they_are_of(name):
+    wanted, _ = updated(name, [1, 0, 2], form=tf.convert_to_tensor)
     for call in (lambda step: step, tf.function):
-        np.testing.assert_allclose(updated(lambda g: g, call), wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(updated(name, [1, 0, 2], call=call)[0], wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_rows_of_one_index_are_squared_apart_as_on_tensorflow(name):
+    eager, optimizer = updated(name, [1, 1, 2])
+    np.testing.assert_allclose(updated(name, [1, 1, 2], call=tf.function)[0], eager, rtol=1e-5, atol=1e-6)
+    if name == "Adagrad":
+        sums = optimizer._accumulators[0].numpy() - optimizer.initial_accumulator_value
+        np.testing.assert_allclose(sums, 2 * np.array([[0, 0], [1 + 9, 4 + 16], [1, 1], [0, 0]]), rtol=1e-6)
 
 
 @pytest.fixture(scope="module")

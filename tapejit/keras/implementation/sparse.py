@@ -34,44 +34,14 @@ def _given(y: Any) -> Any:
     return y if type(y) in (int, float) else dense_tensor(y)
 
 
-def linear(function: Function) -> Function:
-    """A linear function of one tensor: the places stay, and rows of one index may be taken apart."""
-
-    @functools.wraps(function)
-    def of_values(x: Any) -> Any:
-        return x.with_values(function(x.values)) if isinstance(x, SPARSE) else function(x)
-
-    return of_values
-
-
 def keeps_zeros(function: Function) -> Function:
-    """A function of one tensor that gives 0 for 0: the places stay."""
+    """A function of one tensor that gives 0 for 0: the places stay. Of rows of one index each is taken apart, as Keras on TensorFlow does."""
 
     @functools.wraps(function)
     def of_values(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(x, tf.SparseTensor):
-            return x.with_values(function(x.values, *args, **kwargs))
-        if isinstance(x, tf.IndexedSlices):
-            if not _few(x):
-                return function(x.to_tensor(), *args, **kwargs)
-            summed = segment(x.values, first_occurrence(x.indices), size=x.indices.dims[0])  # where an index is met again, 0
-            return x.with_values(function(summed, *args, **kwargs))
-        return function(x, *args, **kwargs)
+        return x.with_values(function(x.values, *args, **kwargs)) if isinstance(x, SPARSE) else function(x, *args, **kwargs)
 
     return of_values
-
-
-_SMALL = 1 << 22  # elements of a tensor that is soon filled
-
-
-def _few(x: Any) -> bool:
-    """Whether the rows of IndexedSlices are fewer than those of the tensor, as far as that is known, else whether the tensor is large."""
-    count, sizes = x.indices.dims[0], x.shape.as_list()
-    if sizes[0] is None:
-        return True
-    if isinstance(count, int):
-        return count < sizes[0]
-    return None not in sizes and math.prod(sizes) > _SMALL
 
 
 def of_both(function: Function) -> Function:

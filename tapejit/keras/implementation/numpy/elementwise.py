@@ -27,7 +27,7 @@ from tapejit.keras.implementation.numpy.promotion import (
     unary_whole,
     wide,
 )
-from tapejit.keras.implementation.sparse import keeps_zeros, linear, of_both, of_either, of_first
+from tapejit.keras.implementation.sparse import keeps_zeros, of_both, of_either, of_first
 from tapejit.ops import elementwise as e
 
 __all__ = [
@@ -142,14 +142,14 @@ divide_no_nan = binary_floating(tf.math.divide_no_nan)
 
 absolute = abs = keeps_zeros(unary(lambda x: x if x.dtype.is_bool or x.dtype.is_unsigned else tf.abs(x)))
 fabs = keeps_zeros(unary_floating(tf.abs))
-negative = linear(unary_numeric(lambda x: 0 - x if x.dtype.is_unsigned else tf.negative(x)))
+negative = keeps_zeros(unary_numeric(lambda x: 0 - x if x.dtype.is_unsigned else tf.negative(x)))
 sign = keeps_zeros(unary_numeric(lambda x: tf.cast(x > 0, x.dtype) if x.dtype.is_unsigned else tf.sign(x)))
 square = keeps_zeros(unary_numeric(tf.square))
 reciprocal = unary_floating(tf.math.reciprocal)
 floor = keeps_zeros(unary_floating(tf.floor))
 ceil = keeps_zeros(unary_floating(tf.math.ceil))
 trunc = keeps_zeros(unary_whole(e.trunc))
-copy = linear(unary(tf.identity))
+copy = keeps_zeros(unary(tf.identity))
 
 
 def power(x1: Any, x2: Any) -> Any:
@@ -363,8 +363,8 @@ arcsinh = keeps_zeros(unary_floating(tf.asinh))
 arccosh = unary_floating(tf.acosh)
 arctanh = keeps_zeros(unary_floating(tf.atanh))
 arctan2 = binary_floating(tf.atan2)
-deg2rad = linear(unary_floating(lambda x: x * (math.pi / 180)))
-rad2deg = linear(unary_floating(lambda x: x * (180 / math.pi)))
+deg2rad = keeps_zeros(unary_floating(lambda x: x * (math.pi / 180)))
+rad2deg = keeps_zeros(unary_floating(lambda x: x * (180 / math.pi)))
 
 
 def sinc(x: Any) -> Any:
@@ -375,7 +375,7 @@ def sinc(x: Any) -> Any:
 
 
 # ----------------------------------------------------------------------------------------------- complex numbers
-conjugate = conj = linear(unary(tf.math.conj))
-real = linear(unary(lambda x: tf.math.real(x) if x.dtype.is_complex else x))
-imag = linear(unary(lambda x: tf.math.imag(x) if x.dtype.is_complex else tf.zeros_like(x)))
+conjugate = conj = keeps_zeros(unary(tf.math.conj))
+real = keeps_zeros(unary(lambda x: tf.math.real(x) if x.dtype.is_complex else x))
+imag = keeps_zeros(unary(lambda x: tf.math.imag(x) if x.dtype.is_complex else tf.zeros_like(x)))
 angle = unary_floating(tf.math.angle)
