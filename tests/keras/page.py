@@ -27,6 +27,7 @@ REASONS = (  # what is known of a test by its id or by what it said, and the rea
     (r"[Rr]agged", "there are no ragged tensors"),
     (r"JaxLayer and FlaxLayer", "wraps functions of JAX or modules of Flax in a layer, which takes JAX"),
     (r"[Ff]lash attention", "asks for flash attention, a kernel of GPUs, and runs on the JAX and PyTorch backends alone"),
+    (r"specific to numpy backend", "asks for the NumPy backend by name"),
     (r"(?i)skipped: .*jax", "asks for the JAX backend by name"),
     (r"center_crop_test.*dynamic_spatial", "feeds images of several sizes: with sizes left open, Keras crops smaller ones where it else resizes"),
     (r"feature_space_test.*saving", "a lookup layer of Keras, which computes with TensorFlow, in a compiled step"),
