@@ -33,8 +33,8 @@ from tapejit.ir.op import thread
 from tapejit.nest import leaves_of
 from tapejit.ops import control
 from tapejit.ops import elementwise as e
-from tapejit.ops.keeping import keep, kept
 from tapejit.ops.shapes import reshape
+from tapejit.ops.stashing import stash, stashed
 from tapejit.record.nesting import assign_after, cells_touched, lift, read_before
 from tapejit.record.recorder import Recorder, recording
 from tapejit.tensor import EagerTensor, convert_to_tensor
@@ -168,12 +168,12 @@ class Branches:
         for way, v in zip(self.ways, given, strict=True):
             with recording(way):
                 x = GraphTensor(v, way)
-                way.graph.results += [as_value(way, y) for y in (keep(x), *(size_along(x, axis) for axis in axes))]
+                way.graph.results += [as_value(way, y) for y in (stash(x), *(size_along(x, axis) for axis in axes))]
 
         def taken_up(made: list[Any]) -> Any:
             for axis, size in zip(axes, made[at + 1 :], strict=False):
                 shape[axis] = size.as_dim("K")
-            return kept(made[at], dtype=one.dtype, shape=tuple(shape))
+            return stashed(made[at], dtype=one.dtype, shape=tuple(shape))
 
         return taken_up
 

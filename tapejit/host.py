@@ -25,7 +25,7 @@ from tapejit.core.types import Type
 from tapejit.graph_tensor import GraphTensor
 from tapejit.ir.graph import Node
 from tapejit.ir.op import Op, register, thread
-from tapejit.ops.keeping import Store
+from tapejit.ops.stashing import Store
 from tapejit.record.calls import next_number
 from tapejit.record.recorder import SymbolicTensor, recording
 from tapejit.tape import GradientTape

@@ -20,7 +20,7 @@ from tapejit.ir.builder import number
 from tapejit.ir.graph import Operand, Value, substituted
 from tapejit.ir.op import Op, register
 from tapejit.ops.elementwise import add
-from tapejit.ops.keeping import Store
+from tapejit.ops.stashing import Store
 from tapejit.record.recorder import Recorder
 
 _INTEGER = Type(dtypes.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tapejit  # noqa: F401  registers all ops
 from tapejit.core import dtypes
 from tapejit.core.types import Type
 from tapejit.ir.builder import Builder
@@ -26,6 +27,8 @@ ALLOWED = {
     "host_shape": "what the user's Python function gave",
     "host_result": "what the user's Python function gave",
     "host_gradient": "the tape of the user's Python function",
+    "stash": "a tensor whose sizes only its branch knows, in Python's hands",
+    "stashed": "a tensor whose sizes only its branch knows, from Python's hands",
     "print": "writes to Python's streams",
 }
 # of complex numbers: products along an axis, recurrences, and largest elements by NumPy's order

@@ -22,11 +22,11 @@ from tapejit.core.sizes import Dim
 from tapejit.core.types import Type
 from tapejit.ir.op import Op, register
 
-KEPT_COUNT, KEPT_BYTES = 1 << 14, 256 << 20
+STASHED_COUNT, STASHED_BYTES = 1 << 14, 256 << 20
 
 
 class Store(threading.local):
-    """The latest things a thread has put by, by their numbers: at most KEPT_COUNT, and KEPT_BYTES if there is more than one."""
+    """The latest things a thread has put by, by their numbers: at most STASHED_COUNT, and STASHED_BYTES if there is more than one."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[int, tuple[Any, int]] = OrderedDict()
@@ -36,7 +36,7 @@ class Store(threading.local):
         """Put by a thing of `size` bytes; the oldest ones go when there are too many."""
         self._bytes += size - self._held.pop(number, (None, 0))[1]
         self._held[number] = thing, size
-        while len(self._held) > 1 and (len(self._held) > KEPT_COUNT or self._bytes > KEPT_BYTES):
+        while len(self._held) > 1 and (len(self._held) > STASHED_COUNT or self._bytes > STASHED_BYTES):
             self._bytes -= self._held.popitem(last=False)[1][1]
 
     def get(self, number: Any, what: str) -> Any:
@@ -44,7 +44,7 @@ class Store(threading.local):
         found = self._held.get(int(number))
         if found is None:
             raise InvalidArgumentError(
-                f"{what} is needed once more for a gradient, but only the latest {KEPT_COUNT} of a thread are kept, in {KEPT_BYTES >> 20} MiB; "
+                f"{what} is needed once more for a gradient, but only the latest {STASHED_COUNT} of a thread are kept, in {STASHED_BYTES >> 20} MiB; "
                 "ask for the gradient sooner"
             )
         return found[0]
@@ -54,10 +54,10 @@ _numbers = itertools.count(1)  # 0 is the token of zeros
 _tensors = Store()
 
 
-class Keep(Op):
+class Stash(Op):
     """The token of a tensor: a float64, so that gradients flow through it."""
 
-    name = "keep"
+    name = "stash"
 
     def infer(self, x: Type) -> Type:
         return Type(dtypes.float64)
@@ -68,19 +68,19 @@ class Keep(Op):
         return np.asarray(number, np.float64)
 
     def vjp(self, g: Any, z: Any, x: Any) -> tuple[Any, ...]:
-        return (lambda: kept(g, dtype=x.dtype, shape=x.dims),)
+        return (lambda: stashed(g, dtype=x.dtype, shape=x.dims),)
 
     def jvp(self, tangents: Any, z: Any, x: Any) -> Any:
-        return keep(tangents[0])
+        return stash(tangents[0])
 
     def samples(self, draw: Any) -> Iterator[Any]:
         return iter(())  # which number a tensor gets is no law
 
 
-class Kept(Op):
+class Stashed(Op):
     """The tensor that a token stands for, zeros for token 0."""
 
-    name = "kept"
+    name = "stashed"
 
     def infer(self, token: Type, *, dtype: DType, shape: tuple[Dim, ...]) -> Type:
         return Type(dtype, shape)
@@ -89,13 +89,13 @@ class Kept(Op):
         return _tensors.get(token, "what a branch gives") if token else np.zeros(shape, dtype.np)
 
     def vjp(self, g: Any, z: Any, token: Any, *, dtype: DType, shape: tuple[Dim, ...]) -> tuple[Any, ...]:
-        return (lambda: keep(g),)
+        return (lambda: stash(g),)
 
     def jvp(self, tangents: Any, z: Any, token: Any, *, dtype: DType, shape: tuple[Dim, ...]) -> Any:
-        return kept(tangents[0], dtype=dtype, shape=shape)
+        return stashed(tangents[0], dtype=dtype, shape=shape)
 
     def samples(self, draw: Any) -> Iterator[Any]:
         return iter(())
 
 
-keep, kept = register(Keep()), register(Kept())
+stash, stashed = register(Stash()), register(Stashed())
