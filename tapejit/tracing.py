@@ -87,7 +87,7 @@ class TraceRecorder(Recorder):
         super().__init__(graph)
         self.creation = creation
         self.created: list[Created] = []
-        self.given: list[Any] = []  # what the call that is traced has for each parameter: a tensor, or a spec
+        self.given: list[Any] | None = None  # while the function runs, what its call has for each parameter: a tensor, or a spec
 
     def creating(self, variable: Any, name: str | None = None, initial_value: Any = None) -> None:
         """Called when a variable is made while tracing. ValueError where that is not allowed."""
@@ -109,8 +109,11 @@ class TraceRecorder(Recorder):
     def evaluate(self, tensor: SymbolicTensor) -> Any:
         """The value of a symbolic tensor in the call that is traced: the initial value of a variable made on the way.
 
-        ValueError if it depends on what a loop changes, or on an argument of which only the spec is known.
+        ValueError if it depends on what a loop changes, or on an argument of which only the spec is known. InaccessibleTensorError once the
+        function has been traced: the tensor has left it.
         """
+        if self.given is None:
+            raise InaccessibleTensorError(places.with_place(tensor._out_of_scope()))
         graph = self.lifted(tensor)
         if graph.params and any(isinstance(x, TensorSpec) for x in self.given):
             raise _unlifted("an argument while only its spec is known; call the function once before get_concrete_function")
@@ -194,7 +197,7 @@ def _dims(node: Node) -> Iterator[Any]:
 
 
 def view(held: Any) -> np.ndarray:
-    """A captured tensor or array as an array. InaccessibleTensorError for a tensor of a function around."""
+    """A tensor or array as an array. InaccessibleTensorError for a tensor of a traced function, which has no value."""
     if isinstance(held, SymbolicTensor):
         raise InaccessibleTensorError(places.with_place(held._out_of_scope()))
     return held if isinstance(held, np.ndarray) else held.numpy_view()
@@ -216,13 +219,14 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
         return sizes.named(named[d])
 
     symbolic: list[Any] = []
+    given: list[Any] = []
     passed: list[Variable] = []
     variables: dict[str, int] = {}
     for x, k, n in zip(arguments.leaves, arguments.keys, signature.leaf_names(arguments.structure), strict=True):
         if isinstance(k, TensorLeaf):
             type = Type(k.dtype, tuple(d if isinstance(d, int) else size(d) for d in k.shape))
             symbolic.append(k.seen(GraphTensor(recorder.builder.parameter(n, type), recorder)))
-            recorder.given.append(x)
+            given.append(x)
         elif isinstance(k, ProtocolLeaf):
             symbolic.append(k.type.placeholder_value())
         else:
@@ -232,12 +236,14 @@ def record(function: Callable[..., Any], name: str, signature: Signature, argume
                 passed.append(v)
             symbolic.append(x)
     args, kwargs = signature.rebuild(arguments.structure, symbolic)
-    recorder.within = thread.recorder
+    recorder.given, recorder.within = given, thread.recorder
     with recording(recorder), paused_tapes():
         try:
             out = function(*args, **kwargs)
         except Exception as error:
             raise told(error)  # noqa: B904 (the same one)
+        finally:
+            recorder.given = None
         _check_unchanged(function, signature, arguments.structure, symbolic, (args, kwargs))
         leaves, tree = leaves_of(out)
         outputs = [_result(recorder, x, name) for x in leaves]

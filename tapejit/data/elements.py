@@ -17,6 +17,7 @@ from tapejit.core import dtypes, places
 from tapejit.core.dtypes import DType
 from tapejit.spec import TensorSpec
 from tapejit.tensor import EagerTensor, convert_to_tensor
+from tapejit.tracing import view
 
 Leaves = tuple[Any, ...]
 
@@ -74,7 +75,7 @@ def packing(tree: Any) -> Callable[[Sequence[Any]], Any]:
 
 def array_of(value: Any, dtype: DType | None = None) -> np.ndarray:
     """A leaf that a user gives as an array nobody else writes into."""
-    return convert_to_tensor(value, dtype).numpy_view()
+    return view(convert_to_tensor(value, dtype))
 
 
 def spec_of(leaf: Any) -> Any:

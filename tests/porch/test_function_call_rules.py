@@ -223,6 +223,15 @@ def _():
     assert len(traces) == 2
 
 
+@rule("of several traces with open sizes, the most specific serves")
+def _():
+    f, traces = counted(lambda x: tf.constant(float(x.shape[0] or -1)))
+    for spec in ([None, None], [2, None], [None, 3]):
+        f.get_concrete_function(tf.TensorSpec(spec))
+    assert (float(f(tf.ones([2, 5]))), float(f(tf.ones([4, 5])))) == (2, -1)
+    assert len(traces) == 3
+
+
 @rule("reduce_retracing opens sizes that differ")
 def _():
     f, traces = counted(lambda x: tf.reduce_sum(x), reduce_retracing=True)
@@ -242,6 +251,29 @@ def _():
 def _():
     f, _ = counted(experimental_relax_shapes=True)
     assert traces_of(f, (tf.ones(2),), (tf.ones(3),), (tf.ones(4),)) == [1, 1, 0]
+
+
+@rule("every option of TensorFlow's is taken, by position too; others are a TypeError")
+def _():
+    for f in (
+        tf.function(lambda x: x + 1.0, None, True, None, False, "name", None, {"key": "value"}, None, None, None),
+        tf.function(
+            lambda x: x + 1.0,
+            input_signature=[tf.TensorSpec([], tf.float32)],
+            autograph=False,
+            jit_compile=True,
+            reduce_retracing=True,
+            experimental_implements="name",
+            experimental_autograph_options=tf.autograph.experimental.Feature.ALL,
+            experimental_attributes={"key": "value"},
+            experimental_compile=True,
+            experimental_follow_type_hints=True,
+        ),
+        tf.function()(lambda x: x + 1.0),
+    ):
+        assert float(f(one(1))) == 2
+    with pytest.raises(TypeError, match="unexpected keyword argument 'unknown'"):
+        tf.function(lambda x: x, unknown=True)
 
 
 # ------------------------------------------------------------------------------------------------ input_signature

@@ -54,6 +54,13 @@ def _():
             tf.function(lambda x: held[0])(one(1))
 
 
+@rule("results: text is a TypeError, as there are no tensors of text (TensorFlow: a tensor)")
+def _():
+    for text in ("a", b"a"):
+        with pytest.raises(TypeError, match=f"found return value of type {type(text).__name__}"):
+            tf.function(lambda x: (x, text))(one(1))
+
+
 @rule("results: a tape made inside may not be returned")
 def _():
     def f(x):
@@ -86,6 +93,23 @@ def _():
     assert float(g([one(1), one(2)])) == 4
 
 
+@rule("argument containers: whatever changes them, at any depth, in further keywords too")
+def _():
+    for body in (
+        lambda items, **more: items.append(one(2)),
+        lambda items, **more: items.pop(),
+        lambda items, **more: items.__setitem__(0, items[0] * 2.0),
+        lambda items, **more: items[1].update(b=one(2)),
+        lambda items, **more: items[1].pop("a"),
+    ):
+        items = [one(1), {"a": one(1)}]
+        with pytest.raises(ValueError, match="modified: items"):
+            tf.function(body)(items)
+        assert (len(items), list(items[1]), float(items[0])) == (2, ["a"], 1)
+    with pytest.raises(ValueError, match="modified: more"):
+        tf.function(lambda items, **more: more["more"].append(3))([], more=[1])
+
+
 # ------------------------------------------------------------------------------------------------ leaks
 @rule("leaks: a tensor used outside is a TypeError that says where it was made")
 def _():
@@ -108,6 +132,40 @@ def _():
     assert "y = x * 2.0" in str(e.value)
     with pytest.raises(TypeError, match="out of scope"):
         tf.function(lambda x: x + kept[0])(one(1))
+
+
+@rule("leaks: as argument, initial value, assigned value or element, a tensor used outside is the same TypeError")
+def _():
+    kept, v, made = [], tf.Variable([0.0, 0.0]), []
+    tf.function(lambda x: kept.append(x * 2.0))(one([1, 2]))
+    (x,) = kept
+    f = tf.function(lambda y: y * 1.0)
+    concrete = f.get_concrete_function(tf.TensorSpec([2]))
+
+    @tf.function
+    def makes():
+        if not made:
+            made.append(tf.Variable(x))
+        return made[0] + 1.0
+
+    def taped():
+        with tf.GradientTape():
+            return f(x)
+
+    for use in (
+        lambda: f(x),
+        lambda: tf.function(lambda d: d["x"])({"x": x}),
+        lambda: concrete(x),
+        taped,
+        makes,
+        lambda: tf.Variable(x),
+        lambda: tf.Variable(lambda: x),
+        lambda: v.assign(x),
+        lambda: tf.data.Dataset.from_tensors(x),
+    ):
+        with pytest.raises(tf.errors.InaccessibleTensorError, match=r"out of scope[\s\S]*defined here[\s\S]*x \* 2\.0"):
+            use()
+    np.testing.assert_array_equal(f(one([1, 2])), [1, 2])
 
 
 @rule("leaks: .numpy() is an AttributeError, np.sin a NotImplementedError, bool a TypeError")
@@ -138,6 +196,18 @@ def _():
     finally:
         tf.config.run_functions_eagerly(False)
     assert (len(calls), f.experimental_get_tracing_count()) == (2, 0)
+
+
+@rule("run_functions_eagerly: functions within functions too, and variables may be made each time")
+def _():
+    inner = tf.function(lambda x: tf.Variable(float(x.numpy())) + 1.0)
+    outer = tf.function(lambda x: inner(x) * 2.0)
+    tf.config.run_functions_eagerly(True)
+    try:
+        assert [float(outer(one(x))) for x in (1, 2)] == [4, 6]
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert (inner.experimental_get_tracing_count(), outer.experimental_get_tracing_count()) == (0, 0)
 
 
 @rule("executing_eagerly and inside_function")

@@ -51,7 +51,11 @@ def _():
 
     model = Model()
     f = tf.function(lambda: model.grow())
-    with pytest.raises(ValueError, match=re.escape("tf.function only supports singleton tf.Variables created on the first call")) as e:
+    said = (
+        "tf.function only supports singleton tf.Variables created on the first call. Make sure the tf.Variable is only created once or "
+        "created outside tf.function. See "
+    )
+    with pytest.raises(ValueError, match=re.escape(said)) as e:
         f()
     assert "the variable 'weights' of a Model (model_1)" in str(e.value)
     assert "weights = tf.Variable(1.0)" in str(e.value)
@@ -158,6 +162,8 @@ def _():
     assert a.times is not b.times
     assert (float(a.times(one(1))), float(b.times(one(1)))) == (2, 3)
     assert a.times.experimental_get_tracing_count() == 1
+    assert isinstance(Scale.times, type(a.times))
+    assert Scale.times is Scale.times is not a.times
     assert float(Scale.times(a, one(5))) == 10
     assert a.times.__doc__ == "Scaled."
 
@@ -400,8 +406,15 @@ def _():
     def forever(x):
         return forever(x + 1.0)
 
-    with pytest.raises(RecursionError, match="calls itself"):
-        forever(one(1))
+    @tf.function
+    def until(x):
+        if x > 0.0:
+            return until(x - 1.0)
+        return x
+
+    for f in (forever, until):
+        with pytest.raises(RecursionError, match="calls itself"):
+            f(one(1))
 
 
 @rule("two threads that call first trace once")
@@ -436,12 +449,12 @@ def _():
 # ------------------------------------------------------------------------------------------------ captures and effects
 @rule("captures: tensors and variables by reference, Python values and arrays frozen")
 def _():
-    v, t, k, array = tf.Variable(1.0), one(10), [100.0], np.array([1000.0] * 20, "float32")
-    f = tf.function(lambda: v + t + k[0] + array[0] + tf.constant(array)[1])
-    assert float(f()) == 2111
+    v, t, k, array, scalar, scale = tf.Variable(1.0), one(10), [100.0], np.array([1000.0] * 20, "float32"), 10000.0, Scale(20000.0)
+    f = tf.function(lambda: v + t + k[0] + array[0] + tf.constant(array)[1] + scalar + scale.k)
+    assert float(f()) == 32111
     v.assign(2.0)
-    k[0], array[:] = 0.0, 0.0
-    assert float(f()) == 2112
+    t, k[0], array[:], scalar, scale.k = one(0), 0.0, 0.0, 0.0, 0.0
+    assert float(f()) == 32112
 
 
 @rule("Python effects at tracing only")
@@ -450,6 +463,16 @@ def _():
     f = tf.function(lambda x: (log.append("traced"), x)[1])
     f(one(1)), f(one(2)), f(one([1]))
     assert log == ["traced"] * 2
+    count = 0
+
+    @tf.function
+    def counts(x):
+        nonlocal count
+        count += 1
+        return x + count
+
+    assert [float(counts(one(x))) for x in (1, 2, 3)] == [2, 3, 4]
+    assert count == 1
 
 
 @rule("reads and writes of variables in program order, also where nothing uses them")
@@ -479,10 +502,12 @@ def _():
         v.assign_add(x)
         tf.debugging.check_numerics(x, "bad x")
         tf.debugging.assert_positive(x)
+        tf.print(x)
         tf.py_function(lambda y: printed.append(float(y)), [x], [])
 
     f(one(2))
     assert (float(v), printed) == (2, [2])
+    assert "print(x" in f.show("optimized")
     with pytest.raises(tf.errors.InvalidArgumentError):
         f(one(-1))
     with pytest.raises(tf.errors.InvalidArgumentError, match="bad x"):
