@@ -1,4 +1,4 @@
-"""Python's functions as converted code calls them: on tensors they record operations, on anything else they are Python's own.
+"""Python's functions as converted code calls them: on tensors and datasets they record operations, on anything else they are Python's own.
 
 In: what a user passes to `len`, `range`, `max`, `enumerate`, ... Out: tensors, or what Python gives.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from tapejit import math, ordering
 from tapejit.arrays import shape as shape_of
+from tapejit.arrays import stack
 from tapejit.autograph.sources import counted, rows_of, zipped
 from tapejit.autograph.values import symbolic
 from tapejit.branching import condition
@@ -19,6 +20,7 @@ from tapejit.core import dtypes, places
 from tapejit.creation import range as tensor_range
 from tapejit.ir.op import thread
 from tapejit.ops import elementwise as e
+from tapejit.selection import gather
 from tapejit.tensor import convert_to_tensor
 from tapejit.tensor_array import TensorArray
 
@@ -54,6 +56,16 @@ def _made_later(x: Any) -> bool:
     return thread.recorder is not None and hasattr(x, "__tf_traced_iter__")
 
 
+def _datasets(function: str, *iterables: Any) -> bool:
+    """Whether `iterables` are datasets whose elements are made later. NotImplementedError if only some are, or are iterators."""
+    if not any(map(_made_later, iterables)):
+        return False
+    if not all(_made_later(x) and hasattr(x, "enumerate") for x in iterables):
+        what = f"{function} of a dataset's iterator, or of a dataset beside something else, in a traced function"
+        raise NotImplementedError(places.with_place(f"{what}; write a `for` loop, or give it datasets alone"))
+    return True
+
+
 def _next(iterator: Any, /, *default: Any) -> Any:
     if not _made_later(iterator):
         return builtins.next(iterator, *default)
@@ -65,20 +77,32 @@ def _next(iterator: Any, /, *default: Any) -> Any:
 
 
 def _enumerate(iterable: Any, start: Any = 0) -> Any:
-    if _made_later(iterable):
+    if _datasets("enumerate", iterable):
         return iterable.enumerate(start)
     rows = rows_of(iterable)
     return builtins.enumerate(iterable, start) if rows is None else counted(rows, start)
 
 
 def _zip(*iterables: Any, strict: bool = False) -> Any:
-    if any(map(_made_later, iterables)):
+    if _datasets("zip", *iterables):
         return type(iterables[0]).zip(*iterables)
     rows = [rows_of(x) for x in iterables]
     known = [r for r in rows if r is not None]
     if not known or len(known) < len(rows):
         return builtins.zip(*iterables, strict=strict)
     return zipped(known)
+
+
+def _map(function: Callable[..., Any], /, *iterables: Any) -> Any:
+    if _datasets("map", *iterables):
+        return type(iterables[0]).zip(iterables).map(function)
+    return builtins.map(function, *iterables)
+
+
+def _filter(function: Callable[..., Any] | None, iterable: Any, /) -> Any:
+    if _datasets("filter", iterable):
+        return iterable.filter((lambda x: x) if function is None else function)
+    return builtins.filter(function, iterable)
 
 
 def _sum(iterable: Any, /, start: Any = 0) -> Any:
@@ -118,6 +142,8 @@ def _reduced(iterable: Any, python: Callable[..., bool], reduce: Callable[..., A
     if symbolic(iterable):
         x = convert_to_tensor(iterable)
         return reduce(x if x.dtype is dtypes.bool_ else e.not_equal(x, 0), axis=0)
+    if _datasets(python.__name__, iterable):
+        return _decided(iterable, python is builtins.any)
     known, unknown = [], []
     for x in iterable:
         if symbolic(x):
@@ -134,10 +160,22 @@ def _reduced(iterable: Any, python: Callable[..., bool], reduce: Callable[..., A
     return out
 
 
+def _decided(dataset: Any, by: bool) -> Any:
+    """`by` if an element of `dataset` is that, or else the opposite: it is read as far as the first such element."""
+    spec = dataset.element_spec
+    if getattr(spec, "dtype", None) is not dtypes.bool_ or spec.shape.rank != 0:
+        raise ValueError(places.with_place(f"any and all of a dataset want elements that are bool scalars, got {spec}"))
+    return dataset.filter((lambda x: x) if by else e.logical_not).take(1).reduce(not by, lambda *_: by)
+
+
 def _sorted(iterable: Any, /, *, key: Any = None, reverse: bool = False) -> Any:
-    if not symbolic(iterable) or key is not None:
+    if not symbolic(iterable):
         return builtins.sorted(iterable, key=key, reverse=reverse)
-    return ordering.sort(iterable, direction="DESCENDING" if reverse else "ASCENDING")
+    x = convert_to_tensor(iterable)
+    keys = x if key is None else stack([key(row) for row in x])
+    if len(keys.dims) != 1:
+        raise ValueError(places.with_place(f"sorted wants one number for each element, got shape {keys.shape}"))
+    return gather(x, ordering.argsort(keys, direction="DESCENDING" if reverse else "ASCENDING", stable=True))
 
 
 REPLACED: dict[Any, Callable[..., Any]] = {
@@ -147,6 +185,8 @@ REPLACED: dict[Any, Callable[..., Any]] = {
     builtins.range: _range,
     builtins.enumerate: _enumerate,
     builtins.zip: _zip,
+    builtins.map: _map,
+    builtins.filter: _filter,
     builtins.next: _next,
     builtins.sum: _sum,
     builtins.max: _extremum(builtins.max, math.reduce_max, math.maximum),

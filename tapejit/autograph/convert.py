@@ -80,14 +80,12 @@ def converted(function: Callable[..., Any]) -> Callable[..., Any]:
 def callee(function: Any) -> Any:
     """What to call where converted code calls `function`."""
     try:
-        replaced = REPLACED.get(function)
+        ours = REPLACED.get(function, function)
     except TypeError:  # it has no hash
         return converted(function)
-    if replaced is not None:
-        return replaced
     if f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}" in _CALLERS:
-        return functools.partial(_calling_converted, function)
-    return converted(function)
+        return functools.partial(_calling_converted, ours)
+    return converted(function) if ours is function else ours
 
 
 def _calling_converted(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import tapejit as tf
 
 PROGRAMS = []
+NUMBERS = tf.data.Dataset.range(5)
 
 
 def runs(*arguments):
@@ -57,6 +58,26 @@ def local_of_one_side(x):
     else:
         y = x
     return y
+
+
+@runs((scalar(1.0),), (scalar(-1.0),))
+def locals_that_need_no_match(x):
+    _kind = "before"
+    if x > 0:
+        _kind, scratch = "above", 1
+        y = x * scratch
+    else:
+        _kind, scratch = ["below"], x
+        y = scratch
+    scratch = y + 1.0
+    return scratch
+
+
+@runs((scalar(1), scalar(1)), (scalar(1), scalar(2)))
+def equalities(a, b):
+    if not a == b or a != b:  # noqa: SIM201 (the forms are what is tried)
+        a = a + 10
+    return a == b, a != b, not (a == b), 1 if a != b else 2  # noqa: SIM201
 
 
 @runs((scalar(1.0),), (scalar(-1.0),))
@@ -490,6 +511,40 @@ def builtins(xs, x):
 def comprehensions(xs):
     doubled = [x * 2.0 if x > 1.0 else x for x in xs]
     return tf.stack(doubled), sum(x * x for x in xs), tf.stack(list(map(helper, xs)))
+
+
+@runs((vector(3, 1, -2),), (vector(0, 0, 1),))
+def sorted_by_keys(xs):
+    orders = [sorted(xs, reverse=True), sorted(xs, key=lambda x: -x), sorted(xs, key=abs, reverse=True), sorted(xs, key=None)]
+    return [tf.convert_to_tensor(o) for o in orders]
+
+
+@runs((scalar(3),), (scalar(9),))
+def builtins_of_datasets(limit):
+    total = tf.cast(limit, tf.int64)
+    for x in map(lambda x: x * 2 if x > 1 else -x, NUMBERS):
+        total += x
+    for x in map(lambda x, y: x * y, NUMBERS, NUMBERS.skip(1)):
+        if x > 6:
+            break
+        total += x * 10
+    for x in filter(lambda x: x % 2 == 1 if x > 1 else x < 1, NUMBERS):
+        total += x * 100
+    for k, (x, y) in enumerate(zip(NUMBERS, NUMBERS.skip(2))):
+        total += x * y * tf.cast(k, tf.int64) * 1000
+    large, small = NUMBERS.map(lambda x: x > 3), NUMBERS.map(lambda x: x < 9)
+    found = [any(large), all(large), any(small), all(small), any(filter(None, large)), all(map(tf.logical_not, large)), len(NUMBERS)]
+    return total, [tf.cast(tf.convert_to_tensor(x), tf.int32) for x in found]
+
+
+@runs((scalar(8),), (scalar(0),))
+def ranges_of_tensors(n):
+    total = 0
+    for i in range(1, n, 3):
+        total += i
+    for i in range(n, 0, -2):
+        total = total * 2 + i
+    return total
 
 
 @runs((scalar(2.0),))

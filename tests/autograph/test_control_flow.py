@@ -24,6 +24,60 @@ def test_traced_is_eager(program, calls):
             np.testing.assert_allclose(x, y, rtol=1e-6)
 
 
+def test_both_sides_and_one_iteration_are_traced():
+    log = []
+
+    @tf.function
+    def f(x):
+        if x > 0:
+            log.append("above")
+        else:
+            log.append("below")
+        for _ in tf.range(5):
+            log.append("iteration")
+        while x > 100.0:
+            log.append("above still")
+            x = x / 2.0
+        return x
+
+    f(tf.constant(1.0)), f(tf.constant(-1.0))
+    assert log == ["above", "below", "iteration", "above still"]
+
+
+def test_what_depends_on_no_tensor_stays_python():
+    @tf.function
+    def f(x):
+        k, powers = 0, []
+        while k < 3:
+            powers.append(x**k)
+            k += 1
+        for _ in (1, 2):
+            k += 1
+        if k == 5:
+            powers.append(x)
+        assert type(k) is int
+        return powers
+
+    assert [float(x) for x in f(tf.constant(2.0))] == [1.0, 2.0, 4.0, 2.0]
+
+
+def test_python_values_that_a_tensor_decides_become_tensors():
+    @tf.function
+    def f(n):
+        chosen, counted, limited = 1, 0, 0.5
+        if n > 0:
+            chosen = 2
+        for _ in tf.range(n):
+            counted += 1
+        while limited < tf.cast(n, tf.float32):
+            limited = limited * 2
+        assert all(tf.is_tensor(x) for x in (chosen, counted, limited))
+        return chosen, counted, limited
+
+    assert [x.numpy() for x in f(tf.constant(3))] == [2, 3, 4.0]
+    assert [x.dtype for x in f(tf.constant(-3))] == [tf.int32, tf.int32, tf.float32]
+
+
 def test_a_loop_without_iterations_gives_nothing_where_there_was_none():
     @tf.function
     def last_of(n):
