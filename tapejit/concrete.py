@@ -328,7 +328,7 @@ class ConcreteFunction:
         out = flat(*tensors, *passed)
         if out is NotImplemented:  # an array that is not contiguous, or of a layout kernels do not read, or a variable without a lock
             groups_of(passed)
-            out = flat(*(EagerTensor(np.asarray(view(t), order="C")) for t in tensors), *passed)
+            out = flat(*(EagerTensor(np.asarray(view(convert_to_tensor(t)), order="C")) for t in tensors), *passed)
         if out is NotImplemented:
             raise Unfit(places.with_place(f"{self.owner_name}: the arguments do not fit {self.pretty_printed_signature()}"))
         return out

@@ -484,6 +484,14 @@ def _():
     assert text.index("Literal[1]") < text.index("TensorSpec(shape=(2,)")
 
 
+@rule("a spec is for get_concrete_function: a call with it is a ValueError")
+def _():
+    f, _ = counted(lambda x: x + 1.0)
+    for call in (f, f.get_concrete_function(tf.TensorSpec([2]))):
+        with pytest.raises(ValueError, match=r"Attempt to convert a value \(TensorSpec\(shape=\(2,\)"):
+            call(tf.TensorSpec([2]))
+
+
 @rule("get_concrete_function: the same trace as a call's; with an input signature, no arguments")
 def _():
     f, _ = counted(lambda x: x)

@@ -168,6 +168,28 @@ def _():
     np.testing.assert_array_equal(f(one([1, 2])), [1, 2])
 
 
+@rule("leaks: a tensor of a branch or of a loop's body, used behind it")
+def _():
+    kept = []
+
+    @tf.function
+    def branches(x):
+        if x > 0.0:
+            kept.append(x * 2.0)
+        return x + kept.pop()
+
+    @tf.function
+    def loops(x):
+        for _ in tf.range(3):
+            kept.append(x * 2.0)
+            x = x + 1.0
+        return x + kept.pop()
+
+    for f in (branches, loops):
+        with pytest.raises(TypeError, match=r"out of scope[\s\S]*defined here[\s\S]*x \* 2\.0[\s\S]*used here[\s\S]*kept\.pop\(\)"):
+            f(one(1))
+
+
 @rule("leaks: .numpy() is an AttributeError, np.sin a NotImplementedError, bool a TypeError")
 def _():
     for body, error, said in (
@@ -196,6 +218,18 @@ def _():
     finally:
         tf.config.run_functions_eagerly(False)
     assert (len(calls), f.experimental_get_tracing_count()) == (2, 0)
+
+
+@rule("run_functions_eagerly: arguments as they are, whatever the signature; concrete functions are traced still")
+def _():
+    f = tf.function(lambda x: x, input_signature=[tf.TensorSpec([None], tf.float32)])
+    tf.config.run_functions_eagerly(True)
+    try:
+        assert f([1, 2]) == [1, 2]
+        np.testing.assert_array_equal(f.get_concrete_function()(one([3])), [3])
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert f.experimental_get_tracing_count() == 1
 
 
 @rule("run_functions_eagerly: functions within functions too, and variables may be made each time")

@@ -394,6 +394,25 @@ def _():
     assert float(outer(one(1))) == 2
 
 
+@rule("a variable made by a first call that then fails has its initial value; the next call does not make it again")
+def _():
+    made, fails = [], [True]
+
+    @tf.function
+    def f(x):
+        if not made:
+            made.append(tf.Variable(x * 2.0))
+        if fails.pop():
+            raise KeyError("mine")
+        return made[0] + x
+
+    with pytest.raises(KeyError, match="mine"):
+        f(one(1))
+    fails.append(False)
+    assert float(f(one(5))) == 7
+    assert f.experimental_get_tracing_count() == 1
+
+
 @rule("recursion on Python values ends, on the same kind of call it is an error")
 def _():
     @tf.function
