@@ -223,6 +223,15 @@ def _(e):
     return [*(tape.gradient(y, x) for y in masked), tape.gradient(norm, x)[0]]
 
 
+@rule("where masks no gradients: what a logarithm, a quotient or a power has at 0 is NaN, taken or not", *[[np.nan, 0.25]] * 3)
+def _(e):
+    x = tf.constant([0.0, 4.0])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        chosen = [tf.where(x > 0.0, f(x), 0.0) for f in (tf.math.log, lambda x: -4.0 / x, lambda x: x**0.5)]
+    return [tape.gradient(y, x) for y in chosen]
+
+
 @rule("the weight of a root that is 0 still has a second derivative", [0.25, 0.25, 0.25], [0.0, 0.0, 0.0])
 def _(e):
     x, weight = tf.constant([4.0, 4.0, 4.0]), tf.constant([0.0, 0.0, 0.0])
