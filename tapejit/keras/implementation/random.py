@@ -6,7 +6,9 @@ from typing import Any
 
 from keras.src.backend.common import standardize_dtype
 from keras.src.backend.config import floatx
-from keras.src.random.seed_generator import SeedGenerator, draw_seed, make_default_seed
+from keras.src.random.seed_generator import SeedGenerator as SeedGenerator
+from keras.src.random.seed_generator import draw_seed
+from keras.src.random.seed_generator import make_default_seed as make_default_seed
 
 import tapejit as tf
 from tapejit.keras.implementation.core import cast

@@ -8,14 +8,11 @@ passes for the price of one `isinstance`.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
 import tapejit as tf
 from tapejit.keras.implementation.core import SPARSE, dense_tensor
-from tapejit.ops.gathering import segment
-from tapejit.ops.sorting import first_occurrence
 from tapejit.sparse import distinct, looked_up, union
 
 Function = Callable[..., Any]

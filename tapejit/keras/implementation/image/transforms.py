@@ -10,7 +10,7 @@ import tapejit as tf
 from tapejit.keras.implementation.core import cast
 from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.image.filters import gaussian_blur
-from tapejit.keras.implementation.image.layout import batched, channels_axis, images_of, one_of
+from tapejit.keras.implementation.image.layout import batched, images_of, one_of
 from tapejit.keras.implementation.numpy.promotion import floating
 from tapejit.keras.implementation.random import _seed as seed_of
 

@@ -13,7 +13,7 @@ import tapejit as tf
 from tapejit.core.sizes import Dim
 from tapejit.keras.implementation.core import cast
 from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
-from tapejit.keras.implementation.numpy.promotion import all_floating, dtype_of, floating, is_number, wide
+from tapejit.keras.implementation.numpy.promotion import all_floating, is_number, wide
 from tapejit.ops import elementwise
 from tapejit.ops.creation import iota
 from tapejit.ops.slicing import scalar_of

@@ -9,14 +9,11 @@ import tapejit as tf
 from tapejit.keras.implementation.core import cast
 from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import (
-    alike,
     all_floating,
     all_numeric,
     binary,
     binary_floating,
-    dtype_of,
     floating,
-    is_number,
     logical,
     numeric,
     tensors,
@@ -25,7 +22,6 @@ from tapejit.keras.implementation.numpy.promotion import (
     unary_floating,
     unary_numeric,
     unary_whole,
-    wide,
 )
 from tapejit.keras.implementation.sparse import keeps_zeros, of_both, of_either, of_first
 from tapejit.ops import elementwise as e

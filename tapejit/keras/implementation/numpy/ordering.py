@@ -11,12 +11,12 @@ from tapejit.core import sizes
 from tapejit.keras.implementation.core import cast
 from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.creation import linspace
-from tapejit.keras.implementation.numpy.promotion import alike, floating, tensors, wide
+from tapejit.keras.implementation.numpy.promotion import floating, tensors, wide
 from tapejit.keras.implementation.numpy.shapes import moveaxis, ravel
 from tapejit.keras.implementation.sparse import keeps_zeros
 from tapejit.math import axes_of
 from tapejit.ops.creation import iota
-from tapejit.ops.slicing import axis_slice, scalar_of
+from tapejit.ops.slicing import scalar_of
 from tapejit.sparse import indices_at, places_of, summed
 from tapejit.tensor import dims_of
 

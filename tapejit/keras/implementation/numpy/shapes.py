@@ -15,7 +15,6 @@ from tapejit.keras.implementation.core import cast
 from tapejit.keras.implementation.core import convert_to_tensor as sparse_or_dense
 from tapejit.keras.implementation.core import dense_tensor as convert_to_tensor
 from tapejit.keras.implementation.numpy.promotion import tensors
-from tapejit.math import axes_of
 from tapejit.ops.creation import iota
 from tapejit.tensor import dims_of
 
